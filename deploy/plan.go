@@ -1,0 +1,283 @@
+package deploy
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tftctl/tftctl/pkg/fault"
+	"github.com/tftctl/tftctl/pkg/model"
+)
+
+// Goal is what is wanted.
+type Goal struct {
+	Verb string // deploy, promote, traffic set, rollback, undeploy
+
+	// Release is to be made ready and to take traffic; nil: only what follows.
+	Release *Release
+	// Percents are the shares of Release, stage by stage. Empty: it is made
+	// ready and gets no traffic.
+	Percents []int
+	// Bake is how long a share below the last is watched.
+	Bake time.Duration
+	// First and Last are the aliases that move to Release with its first
+	// traffic and with its last stage where that is 100; "": none.
+	First, Last string
+
+	// Splits are wanted as they stand, by target; used without Release.
+	Splits map[string]Split
+	// Aliases are wanted as they stand, "" for absent; used without Release.
+	Aliases map[string]string
+	// Keep are releases that stay ready once Release has all traffic.
+	Keep []string
+	// Remove takes away everything: traffic, releases, places.
+	Remove bool
+	Reason string
+}
+
+// Plan is the stages that lead from a Snapshot to a Goal.
+type Plan struct {
+	Schema  string       `json:"schema"` // PlanSchema
+	Verb    string       `json:"verb"`
+	Release *Release     `json:"release,omitempty"`
+	Leaving string       `json:"leaving,omitempty"` // the release that had the most traffic
+	Reason  string       `json:"reason,omitempty"`
+	Stages  []Stage      `json:"stages"`
+	Final   bool         `json:"final"` // false: the release is left at a share below 100
+	Saw     Snapshot     `json:"saw"`
+	Digest  model.Digest `json:"digest"` // over all other fields
+}
+
+// PlanSchema is the version of Plan's stored form.
+const PlanSchema = "tftctl/plan/v1"
+
+// Stage is steps that belong together, and the gates that judge them.
+type Stage struct {
+	Name  string        `json:"name"`
+	Steps []Step        `json:"steps"`
+	Smoke bool          `json:"smoke,omitempty"` // ask the release for predictions afterwards
+	Bake  time.Duration `json:"bake,omitempty"`  // nanoseconds to watch before the next stage
+	// Cleanup stages come after the goal is reached: what fails in one is
+	// reported, and undoes nothing.
+	Cleanup bool `json:"cleanup,omitempty"`
+}
+
+// Empty reports whether p changes nothing.
+func (p Plan) Empty() bool { return p.StepCount() == 0 }
+
+// StepCount returns how many steps p has.
+func (p Plan) StepCount() int {
+	n := 0
+	for _, s := range p.Stages {
+		n += len(s.Steps)
+	}
+	return n
+}
+
+// NewPlan returns the steps from now to goal. It is a function of its
+// arguments alone: nothing is asked again.
+//
+// Errors: NotFound where goal names a release that a target does not have;
+// Invalid where it contradicts itself.
+func NewPlan(now Snapshot, goal Goal) (Plan, error) {
+	p := Plan{Schema: PlanSchema, Verb: goal.Verb, Release: goal.Release, Reason: goal.Reason, Saw: now, Leaving: leaving(now, goal)}
+	var err error
+	switch {
+	case goal.Remove:
+		p.Stages, p.Final = removal(now), true
+	case goal.Release != nil:
+		p.Stages, err = rollout(now, goal)
+		p.Final = len(goal.Percents) > 0 && goal.Percents[len(goal.Percents)-1] == 100
+	default:
+		p.Stages, err = rearrangement(now, goal)
+		p.Final = true
+	}
+	if err != nil {
+		return Plan{}, err
+	}
+	content, err := json.Marshal(p)
+	if err != nil {
+		return Plan{}, err
+	}
+	p.Digest = model.DigestOf(content)
+	return p, nil
+}
+
+// Check returns Corrupt if p, read from a file, is not as it was made.
+func (p Plan) Check() error {
+	if p.Schema != PlanSchema {
+		return fault.Newf(fault.Invalid, "the plan has schema %q, want %q", p.Schema, PlanSchema).WithHint("make it again with `tftctl plan --out FILE`")
+	}
+	want := p.Digest
+	p.Digest = ""
+	content, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	if model.DigestOf(content) != want {
+		return fault.Newf(fault.Corrupt, "the plan was changed after it was made").WithHint("make it again with `tftctl plan --out FILE`")
+	}
+	return nil
+}
+
+// leaving returns the release with the most traffic now, other than goal's.
+func leaving(now Snapshot, goal Goal) string {
+	best, most := "", 0
+	for _, target := range now.Names() {
+		split, err := now[target].Split()
+		if err != nil {
+			continue
+		}
+		for _, id := range split.Names() {
+			if (goal.Release == nil || id != goal.Release.ID) && split[id] > most {
+				best, most = id, split[id]
+			}
+		}
+	}
+	return best
+}
+
+// A target serves traffic if it has a place; the others hold aliases.
+func servers(now Snapshot) []string {
+	return slices.DeleteFunc(now.Names(), func(t string) bool { return strings.HasPrefix(t, AliasFact+"/") })
+}
+
+func aliasTargets(now Snapshot) []string {
+	return slices.DeleteFunc(now.Names(), func(t string) bool { return !strings.HasPrefix(t, AliasFact+"/") })
+}
+
+func rollout(now Snapshot, goal Goal) ([]Stage, error) {
+	for i, pc := range goal.Percents {
+		if pc < 1 || pc > 100 || i > 0 && pc <= goal.Percents[i-1] {
+			return nil, fault.Newf(fault.Invalid, "steps %v do not rise from 1 to 100", goal.Percents).WithHint("such as --steps 1,5,25,50")
+		}
+	}
+	id := goal.Release.ID
+	facts := clone(now)
+	change := changer(facts, goal.Release)
+
+	prepare := Stage{Name: "prepare", Smoke: true}
+	for _, t := range servers(now) {
+		if !isRun(t) {
+			prepare.Steps = change(prepare.Steps, t, PlaceFact, Ready)
+			prepare.Steps = change(prepare.Steps, t, ModelFact+" "+id, Ready)
+			prepare.Steps = change(prepare.Steps, t, ReleaseFact(id), Ready)
+			continue
+		}
+		isNew := now[t][PlaceFact] == ""
+		prepare.Steps = change(prepare.Steps, t, ReleaseFact(id), Ready)
+		if isNew {
+			// A Cloud Run service comes with its first revision and sends it
+			// everything. All three facts are one call's doing; the place stands
+			// last because it must be the first to be undone.
+			prepare.Steps = change(prepare.Steps, t, SplitFact, Split{id: 100}.String())
+			prepare.Steps = change(prepare.Steps, t, PlaceFact, Ready)
+		}
+	}
+	stages := []Stage{prepare}
+
+	for i, pc := range goal.Percents {
+		stage := Stage{Name: fmt.Sprintf("%d %%", pc), Smoke: true}
+		if i < len(goal.Percents)-1 || pc < 100 {
+			stage.Bake = goal.Bake
+		}
+		for _, t := range servers(now) {
+			split, err := facts[t].Split()
+			if err != nil {
+				return nil, err
+			}
+			stage.Steps = change(stage.Steps, t, SplitFact, split.Towards(id, pc).String())
+		}
+		for _, t := range aliasTargets(now) {
+			if i == 0 && goal.First != "" {
+				stage.Steps = change(stage.Steps, t, AliasFact+" "+goal.First, goal.Release.Version.String())
+			}
+			if pc == 100 && goal.Last != "" {
+				stage.Steps = change(stage.Steps, t, AliasFact+" "+goal.Last, goal.Release.Version.String())
+			}
+		}
+		stages = append(stages, stage)
+		if pc == 100 {
+			retire := Stage{Name: "retire", Cleanup: true}
+			for _, t := range servers(now) {
+				for _, old := range now[t].Releases() {
+					if old != id && !slices.Contains(goal.Keep, old) {
+						retire.Steps = change(retire.Steps, t, ReleaseFact(old), "")
+					}
+				}
+			}
+			stages = append(stages, retire)
+		}
+	}
+	return withSteps(stages), nil
+}
+
+func isRun(target string) bool { return strings.HasPrefix(target, "run/") }
+
+func rearrangement(now Snapshot, goal Goal) ([]Stage, error) {
+	facts := clone(now)
+	change := changer(facts, nil)
+	stage := Stage{Name: "shift"}
+	for _, t := range servers(now) {
+		want, ok := goal.Splits[t]
+		if !ok {
+			continue
+		}
+		have, err := now[t].Split()
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range want.Names() {
+			if now[t][ReleaseFact(id)] != Ready && have[id] == 0 {
+				return nil, fault.Newf(fault.NotFound, "%s has no release %s that could take traffic", t, id).
+					WithHint("`tftctl status` shows what is ready there; `tftctl deploy` makes a release ready")
+			}
+		}
+		stage.Steps = change(stage.Steps, t, SplitFact, want.String())
+	}
+	for _, t := range aliasTargets(now) {
+		for _, alias := range sortedKeys(goal.Aliases) {
+			stage.Steps = change(stage.Steps, t, AliasFact+" "+alias, goal.Aliases[alias])
+		}
+	}
+	return withSteps([]Stage{stage}), nil
+}
+
+func removal(now Snapshot) []Stage {
+	facts := clone(now)
+	change := changer(facts, nil)
+	stage := Stage{Name: "remove"}
+	for _, t := range servers(now) {
+		if !isRun(t) { // a service goes with all it holds
+			stage.Steps = change(stage.Steps, t, SplitFact, "")
+			for _, id := range now[t].Releases() {
+				stage.Steps = change(stage.Steps, t, ReleaseFact(id), "")
+			}
+		}
+		stage.Steps = change(stage.Steps, t, PlaceFact, "")
+	}
+	return withSteps([]Stage{stage})
+}
+
+// changer returns a function that appends the step that gives fact the value
+// to, unless facts show it already, and notes that they will.
+func changer(facts Snapshot, r *Release) func(steps []Step, target, fact, to string) []Step {
+	return func(steps []Step, target, fact, to string) []Step {
+		from := facts[target][fact]
+		if from == to {
+			return steps
+		}
+		facts[target][fact] = to
+		s := Step{Target: target, Fact: fact, From: from, To: to}
+		if r != nil && strings.HasSuffix(fact, " "+r.ID) {
+			s.Release = r
+		}
+		return append(steps, s)
+	}
+}
+
+func withSteps(stages []Stage) []Stage {
+	return slices.DeleteFunc(stages, func(s Stage) bool { return len(s.Steps) == 0 && s.Bake == 0 && !s.Smoke })
+}

@@ -1,0 +1,38 @@
+package deploy
+
+import (
+	"context"
+	"fmt"
+)
+
+// Runner is what carries out plans.
+type Runner interface {
+	// Run carries p out and returns how far it came, also when it fails.
+	Run(ctx context.Context, p Plan) (Report, error)
+}
+
+// Report is how far a plan came.
+type Report struct {
+	Plan     Plan     `json:"plan"`
+	Txn      string   `json:"txn,omitempty"`      // the journal's entry
+	Done     int      `json:"done"`               // steps that hold
+	Status   string   `json:"status"`             // rehearsed, done, held, rolled-back, failed, interrupted
+	Warnings []string `json:"warnings,omitempty"` // of cleaning up
+}
+
+// Event is one line of a run's progress.
+type Event struct {
+	Stage string
+	Step  *Step  // nil: about the stage
+	Text  string // started, done, already, undoing, undone, smoke, bake
+}
+
+// Tell is told of progress as it happens.
+type Tell func(Event)
+
+func (e Event) String() string {
+	if e.Step == nil {
+		return fmt.Sprintf("%s: %s", e.Stage, e.Text)
+	}
+	return fmt.Sprintf("%s: %s: %s", e.Stage, *e.Step, e.Text)
+}
