@@ -42,7 +42,7 @@ func (e Engine) Run(ctx context.Context, p Plan) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	entry := journal.Entry{Verb: p.Verb, Leaving: p.Leaving, By: e.By, Reason: p.Reason, Plan: content}
+	entry := journal.Entry{Verb: p.Verb, Serving: p.Serving, Leaving: p.Leaving, By: e.By, Reason: p.Reason, Plan: content}
 	if p.Release != nil {
 		entry.Release = p.Release.ID
 	}

@@ -42,7 +42,8 @@ type Plan struct {
 	Schema  string       `json:"schema"` // PlanSchema
 	Verb    string       `json:"verb"`
 	Release *Release     `json:"release,omitempty"`
-	Leaving string       `json:"leaving,omitempty"` // the release that had the most traffic
+	Leaving string       `json:"leaving,omitempty"` // the release with the most traffic that is to lose it
+	Serving string       `json:"serving,omitempty"` // the release that has the most traffic afterwards
 	Reason  string       `json:"reason,omitempty"`
 	Stages  []Stage      `json:"stages"`
 	Final   bool         `json:"final"` // false: the release is left at a share below 100
@@ -82,11 +83,12 @@ func (p Plan) StepCount() int {
 // Errors: NotFound where goal names a release that a target does not have;
 // Invalid where it contradicts itself.
 func NewPlan(now Snapshot, goal Goal) (Plan, error) {
-	p := Plan{Schema: PlanSchema, Verb: goal.Verb, Release: goal.Release, Reason: goal.Reason, Saw: now, Leaving: leaving(now, goal)}
+	p := Plan{Schema: PlanSchema, Verb: goal.Verb, Release: goal.Release, Reason: goal.Reason, Saw: now}
 	var err error
 	switch {
 	case goal.Remove:
-		p.Stages, p.Final = removal(now), true
+		p.Stages, err = removal(now)
+		p.Final = true
 	case goal.Release != nil:
 		p.Stages, err = rollout(now, goal)
 		p.Final = len(goal.Percents) > 0 && goal.Percents[len(goal.Percents)-1] == 100
@@ -97,12 +99,25 @@ func NewPlan(now Snapshot, goal Goal) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
+	p.Serving = most(p.after(), "")
+	p.Leaving = most(now, p.Serving)
 	content, err := json.Marshal(p)
 	if err != nil {
 		return Plan{}, err
 	}
 	p.Digest = model.DigestOf(content)
 	return p, nil
+}
+
+// after returns what p's steps make of what it saw.
+func (p Plan) after() Snapshot {
+	facts := clone(p.Saw)
+	for _, stage := range p.Stages {
+		for _, s := range stage.Steps {
+			facts[s.Target][s.Fact] = s.To
+		}
+	}
+	return facts
 }
 
 // Check returns Corrupt if p, read from a file, is not as it was made.
@@ -122,17 +137,17 @@ func (p Plan) Check() error {
 	return nil
 }
 
-// leaving returns the release with the most traffic now, other than goal's.
-func leaving(now Snapshot, goal Goal) string {
-	best, most := "", 0
-	for _, target := range now.Names() {
-		split, err := now[target].Split()
+// most returns who has the largest share at any target, other than except.
+func most(in Snapshot, except string) string {
+	best, share := "", 0
+	for _, target := range in.Names() {
+		split, err := in[target].Split()
 		if err != nil {
 			continue
 		}
 		for _, id := range split.Names() {
-			if (goal.Release == nil || id != goal.Release.ID) && split[id] > most {
-				best, most = id, split[id]
+			if id != except && split[id] > share {
+				best, share = id, split[id]
 			}
 		}
 	}
@@ -245,11 +260,15 @@ func rearrangement(now Snapshot, goal Goal) ([]Stage, error) {
 	return withSteps([]Stage{stage}), nil
 }
 
-func removal(now Snapshot) []Stage {
+func removal(now Snapshot) ([]Stage, error) {
 	facts := clone(now)
 	change := changer(facts, nil)
 	stage := Stage{Name: "remove"}
 	for _, t := range servers(now) {
+		if place := now[t][PlaceFact]; place != "" && place != Ready {
+			return nil, fault.Newf(fault.Blocked, "%s was not made by tftctl and is left alone", t).
+				WithHint("remove it with the tool that made it, or name another in tftctl.yaml")
+		}
 		if !isRun(t) { // a service goes with all it holds
 			stage.Steps = change(stage.Steps, t, SplitFact, "")
 			for _, id := range now[t].Releases() {
@@ -258,7 +277,7 @@ func removal(now Snapshot) []Stage {
 		}
 		stage.Steps = change(stage.Steps, t, PlaceFact, "")
 	}
-	return withSteps([]Stage{stage})
+	return withSteps([]Stage{stage}), nil
 }
 
 // changer returns a function that appends the step that gives fact the value

@@ -28,8 +28,13 @@ const (
 	ModelFact     = "model"   // followed by a release's ID: its model is uploaded: Ready
 )
 
-// Ready is the value of a fact about a thing that is there and works.
-const Ready = "ready"
+// Ready is the value of a fact about a thing that is there and works; Foreign
+// that of a place that somebody else made. Releases may go there, but it is
+// never removed.
+const (
+	Ready   = "ready"
+	Foreign = "foreign"
+)
 
 // ReleaseFact returns the fact whether the release called id is ready.
 func ReleaseFact(id string) string { return ReleasePrefix + " " + id }

@@ -31,8 +31,9 @@ type Entry struct {
 	Schema  string          `json:"schema"`
 	ID      string          `json:"id"` // 000013
 	Verb    string          `json:"verb"`
-	Release string          `json:"release,omitempty"` // that was to take traffic
-	Leaving string          `json:"leaving,omitempty"` // that had the most traffic before
+	Release string          `json:"release,omitempty"` // that it is about
+	Serving string          `json:"serving,omitempty"` // that was to have the most traffic afterwards
+	Leaving string          `json:"leaving,omitempty"` // that was to lose it
 	By      string          `json:"by,omitempty"`
 	Reason  string          `json:"reason,omitempty"`
 	Started time.Time       `json:"started"`
@@ -44,9 +45,6 @@ type Entry struct {
 	// or Held: what a rollback to it restores.
 	After map[string]map[string]string `json:"after,omitempty"`
 }
-
-// Good reports whether e ended with all gates passed and nothing left to do.
-func (e Entry) Good() bool { return e.Status == Done }
 
 // Step is one change that was intended.
 type Step struct {
@@ -134,22 +132,30 @@ func (j *Journal) read(ctx context.Context, name string) (Entry, int64, error) {
 }
 
 // LastGood returns the newest transaction after which the world was good and
-// another release than leaving had the traffic.
+// another release than leaving had the traffic. A release that a rollback left
+// is not good any more, unless it was deployed again since.
 func (j *Journal) LastGood(ctx context.Context, leaving string) (Entry, error) {
 	entries, err := j.Entries(ctx)
 	if err != nil {
 		return Entry{}, fmt.Errorf("read the journal: %w", err)
 	}
+	left := map[string]bool{leaving: true}
 	for _, e := range slices.Backward(entries) {
-		if e.Verb == "undeploy" && e.Good() {
+		if e.Status != Done {
+			continue
+		}
+		if e.Verb == "undeploy" {
 			break // what served before is gone
 		}
-		if e.Good() && e.Release != "" && e.Release != leaving {
+		if e.Serving != "" && !left[e.Serving] {
 			return e, nil
+		}
+		if e.Verb == "rollback" {
+			left[e.Leaving] = true
 		}
 	}
 	return Entry{}, fault.Newf(fault.NotFound, "there is no earlier release that passed its gates").
-		WithHint("choose a split yourself: `tftctl history`, then `tftctl traffic set`")
+		WithHint("`tftctl history` shows what was; `tftctl traffic set` moves traffic by hand")
 }
 
 // Txn is a transaction that is being written.
