@@ -53,3 +53,6 @@ type Model struct {
 	Schema    model.Schema
 	Predictor Predictor
 }
+
+// String names the model in headers and logs: name@sha256: and 12 digits.
+func (m *Model) String() string { return m.Name + "@sha256:" + m.Digest.Short() }
