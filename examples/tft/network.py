@@ -1,4 +1,4 @@
-"""Builds the network from a checkpoint, as it was trained and as it is served."""
+"""Builds the network from a checkpoint: as it was trained, and as it is served."""
 
 import json
 import os
@@ -84,39 +84,53 @@ def forecast(model: TemporalFusionTransformer, checkpoint: dict, batch: dict[str
 class Served(torch.nn.Module):
     """The network with named tensors in and quantiles out, in a form that exports.
 
-    Three things differ from the library, and none changes a result, because
-    every history here is complete: the LSTMs run without packing, the attention
-    mask is a constant, and the linear interpolation between sizes is a product
-    with a constant matrix.
+    It uses the library's trained layers in the library's order. What it leaves
+    out changes no result, because every history here is complete: the LSTMs run
+    without packing, the attention mask is a constant, context is broadcast
+    instead of repeated for each step, and the linear interpolation between
+    sizes is a product with a constant matrix.
 
     It takes the network over: use another one, loaded anew, to compare with.
     """
 
     def __init__(self, model: TemporalFusionTransformer, checkpoint: dict):
         super().__init__()
-        self.model, self.checkpoint = model, checkpoint
-        self.encoder_length = checkpoint["features"]["encoder_max"]
-        for lstm in (model.lstm_encoder, model.lstm_decoder):
-            lstm.forward = plain(lstm)
+        self.tft, f = model, checkpoint["features"]
+        self.static_reals, self.known, self.unknown = f["static_reals"], f["known_reals"], f["unknown_reals"]
+        self.encoder_length = f["encoder_max"]
         step = torch.arange(HORIZON)
-        future = step[None, :] >= step[:, None]
-        mask = torch.cat([torch.zeros(HORIZON, self.encoder_length, dtype=torch.bool), future], dim=1)[None]
-        model.get_attention_mask = lambda encoder_lengths, decoder_lengths: mask
+        later = step[None, :] >= step[:, None]  # a step attends to all of the past and to earlier steps
+        self.mask = torch.cat([torch.zeros(HORIZON, self.encoder_length, dtype=torch.bool), later], dim=1)[None]
         for m in list(model.modules()):
             if hasattr(m, "interpolate") and hasattr(m, "output_size"):
-                m.interpolate = by_matrix(m.output_size)
+                m.forward = by_matrix(m.output_size)
 
     def forward(self, static_cat, static_cont, encoder_cat, encoder_cont, decoder_cont, target_scale):
-        batch = dict(zip(INPUTS, (static_cat, static_cont, encoder_cat, encoder_cont, decoder_cont, target_scale)))
-        x = as_library_input(self.checkpoint["features"], self.checkpoint["network"], batch)
-        x["encoder_lengths"] = torch.tensor([self.encoder_length])
-        x["decoder_lengths"] = torch.tensor([HORIZON])
-        return self.model(x).prediction
+        tft, embed = self.tft, self.tft.input_embeddings.embeddings
+        columns = lambda x, names: dict(zip(names, x.split(1, dim=-1)))  # noqa: E731
 
+        static, _ = tft.static_variable_selection(
+            {"profile": embed["profile"](static_cat[:, 0]), **columns(static_cont, self.static_reals)}
+        )
+        selecting = tft.static_context_variable_selection(static)[:, None]
+        past, _ = tft.encoder_variable_selection(
+            {"status": embed["status"](encoder_cat[:, :, 0]), **columns(encoder_cont, self.known + self.unknown)}, selecting
+        )
+        future, _ = tft.decoder_variable_selection(columns(decoder_cont, self.known), selecting)
 
-def plain(lstm):
-    """The LSTM's forward for sequences of full length."""
-    return lambda x, hx, lengths, enforce_sorted: torch.nn.LSTM.forward(lstm, x, hx)
+        state = tft.static_context_initial_hidden_lstm(static)[None], tft.static_context_initial_cell_lstm(static)[None]
+        past_out, state = torch.nn.LSTM.forward(tft.lstm_encoder, past, state)
+        future_out, _ = torch.nn.LSTM.forward(tft.lstm_decoder, future, state)
+        past_out = tft.post_lstm_add_norm_encoder(tft.post_lstm_gate_encoder(past_out), past)
+        future_out = tft.post_lstm_add_norm_decoder(tft.post_lstm_gate_decoder(future_out), future)
+
+        both = torch.cat([past_out, future_out], dim=1)
+        enriched = tft.static_enrichment(both, tft.static_context_enrichment(static)[:, None])
+        asking = enriched[:, self.encoder_length :]
+        attended, _ = tft.multihead_attn(q=asking, k=enriched, v=enriched, mask=self.mask)
+        attended = tft.post_attn_gate_norm(attended, asking)
+        out = tft.output_layer(tft.pre_output_gate_norm(tft.pos_wise_ff(attended), future_out))
+        return tft.transform_output(out, target_scale=target_scale)
 
 
 def by_matrix(to: int):
