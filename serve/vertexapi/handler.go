@@ -3,6 +3,7 @@
 package vertexapi
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -62,13 +63,21 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		reply.Error(w, r, err)
 		return
 	}
-	in, out := newSource(c.in, *body), &sink{codec: c.out, body: (*answer)[:0]}
-	if err := served.Predictor.Predict(r.Context(), in, out); err != nil {
+	if *answer, err = c.predict(r.Context(), *body, (*answer)[:0]); err != nil {
 		reply.Error(w, r, err)
 		return
 	}
-	*answer = out.finish()
 	reply.JSON(w, http.StatusOK, *answer)
+}
+
+// Predict answers one request body without a server around it: {"instances":[...]}
+// in, {"predictions":[...]} out. Errors are those that a client would get.
+func Predict(ctx context.Context, m *predict.Model, body []byte) ([]byte, error) {
+	c, err := compile(m)
+	if err != nil {
+		return nil, err
+	}
+	return c.predict(ctx, body, nil)
 }
 
 // compiled returns the codecs of m. Mostly the last request had the same model.
@@ -76,6 +85,14 @@ func (h *handler) compiled(m *predict.Model) (*codecs, error) {
 	if c := h.codecs.Load(); c != nil && c.model == m {
 		return c, nil
 	}
+	c, err := compile(m)
+	if err == nil {
+		h.codecs.Store(c)
+	}
+	return c, err
+}
+
+func compile(m *predict.Model) (*codecs, error) {
 	in, err := codec.Compile(m.Schema.Inputs)
 	if err != nil {
 		return nil, err
@@ -84,9 +101,14 @@ func (h *handler) compiled(m *predict.Model) (*codecs, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &codecs{model: m, in: in, out: out}
-	h.codecs.Store(c)
-	return c, nil
+	return &codecs{model: m, in: in, out: out}, nil
+}
+
+// predict appends the answer of body to answer.
+func (c *codecs) predict(ctx context.Context, body, answer []byte) ([]byte, error) {
+	in, out := newSource(c.in, body), &sink{codec: c.out, body: answer}
+	err := c.model.Predictor.Predict(ctx, in, out)
+	return out.finish(), err
 }
 
 // read appends r's body to b.
