@@ -100,9 +100,9 @@ func (r *run) stage(ctx context.Context, stage Stage) error {
 		}
 		r.Tell(Event{stage.Name, &s, "done"})
 	}
-	if stage.Smoke && r.Gate != nil && r.plan.Release != nil {
-		r.Tell(Event{Stage: stage.Name, Text: "smoke check"})
-		if err := r.Gate.Check(ctx, r.plan.Release.ID); err != nil {
+	if stage.Smoke != "" && r.Gate != nil {
+		r.Tell(Event{Stage: stage.Name, Text: "smoke check of " + stage.Smoke})
+		if err := r.Gate.Check(ctx, stage.Smoke); err != nil {
 			return err
 		}
 	}
@@ -128,8 +128,8 @@ func (r *run) bake(ctx context.Context, stage Stage) error {
 		case <-end.C:
 			return nil
 		case <-look.C:
-			if stage.Smoke && r.Gate != nil && r.plan.Release != nil {
-				if err := r.Gate.Check(ctx, r.plan.Release.ID); err != nil {
+			if stage.Smoke != "" && r.Gate != nil {
+				if err := r.Gate.Check(ctx, stage.Smoke); err != nil {
 					return err
 				}
 			}

@@ -30,8 +30,9 @@ type Goal struct {
 	Splits map[string]Split
 	// Aliases are wanted as they stand, "" for absent; used without Release.
 	Aliases map[string]string
-	// Keep are releases that stay ready once Release has all traffic.
-	Keep []string
+	// Serving is the release that is asked for predictions before and after
+	// traffic moves; used without Release, "": none.
+	Serving string
 	// Remove takes away everything: traffic, releases, places.
 	Remove bool
 	Reason string
@@ -58,7 +59,7 @@ const PlanSchema = "tftctl/plan/v1"
 type Stage struct {
 	Name  string        `json:"name"`
 	Steps []Step        `json:"steps"`
-	Smoke bool          `json:"smoke,omitempty"` // ask the release for predictions afterwards
+	Smoke string        `json:"smoke,omitempty"` // the release that is asked for predictions afterwards
 	Bake  time.Duration `json:"bake,omitempty"`  // nanoseconds to watch before the next stage
 	// Cleanup stages come after the goal is reached: what fails in one is
 	// reported, and undoes nothing.
@@ -137,6 +138,9 @@ func (p Plan) Check() error {
 	return nil
 }
 
+// Serving returns the release with the largest share at any target.
+func (s Snapshot) Serving() string { return most(s, "") }
+
 // most returns who has the largest share at any target, other than except.
 func most(in Snapshot, except string) string {
 	best, share := "", 0
@@ -173,7 +177,7 @@ func rollout(now Snapshot, goal Goal) ([]Stage, error) {
 	facts := clone(now)
 	change := changer(facts, goal.Release)
 
-	prepare := Stage{Name: "prepare", Smoke: true}
+	prepare := Stage{Name: "prepare", Smoke: id}
 	for _, t := range servers(now) {
 		if !isRun(t) {
 			prepare.Steps = change(prepare.Steps, t, PlaceFact, Ready)
@@ -192,9 +196,10 @@ func rollout(now Snapshot, goal Goal) ([]Stage, error) {
 		}
 	}
 	stages := []Stage{prepare}
+	keep := most(now, id) // what a rollback goes back to stays ready
 
 	for i, pc := range goal.Percents {
-		stage := Stage{Name: fmt.Sprintf("%d %%", pc), Smoke: true}
+		stage := Stage{Name: fmt.Sprintf("%d %%", pc), Smoke: id}
 		if i < len(goal.Percents)-1 || pc < 100 {
 			stage.Bake = goal.Bake
 		}
@@ -218,7 +223,7 @@ func rollout(now Snapshot, goal Goal) ([]Stage, error) {
 			retire := Stage{Name: "retire", Cleanup: true}
 			for _, t := range servers(now) {
 				for _, old := range now[t].Releases() {
-					if old != id && !slices.Contains(goal.Keep, old) {
+					if old != id && old != keep {
 						retire.Steps = change(retire.Steps, t, ReleaseFact(old), "")
 					}
 				}
@@ -234,7 +239,7 @@ func isRun(target string) bool { return strings.HasPrefix(target, "run/") }
 func rearrangement(now Snapshot, goal Goal) ([]Stage, error) {
 	facts := clone(now)
 	change := changer(facts, nil)
-	stage := Stage{Name: "shift"}
+	check, stage := Stage{Name: "check", Smoke: goal.Serving}, Stage{Name: "shift", Smoke: goal.Serving}
 	for _, t := range servers(now) {
 		want, ok := goal.Splits[t]
 		if !ok {
@@ -257,7 +262,10 @@ func rearrangement(now Snapshot, goal Goal) ([]Stage, error) {
 			stage.Steps = change(stage.Steps, t, AliasFact+" "+alias, goal.Aliases[alias])
 		}
 	}
-	return withSteps([]Stage{stage}), nil
+	if len(stage.Steps) == 0 {
+		return nil, nil
+	}
+	return withSteps([]Stage{check, stage}), nil
 }
 
 func removal(now Snapshot) ([]Stage, error) {
@@ -298,5 +306,5 @@ func changer(facts Snapshot, r *Release) func(steps []Step, target, fact, to str
 }
 
 func withSteps(stages []Stage) []Stage {
-	return slices.DeleteFunc(stages, func(s Stage) bool { return len(s.Steps) == 0 && s.Bake == 0 && !s.Smoke })
+	return slices.DeleteFunc(stages, func(s Stage) bool { return len(s.Steps) == 0 && s.Bake == 0 && s.Smoke == "" })
 }

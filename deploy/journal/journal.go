@@ -131,14 +131,10 @@ func (j *Journal) read(ctx context.Context, name string) (Entry, int64, error) {
 	return e, generation, nil
 }
 
-// LastGood returns the newest transaction after which the world was good and
+// LastGood returns the newest of entries, oldest first, after which the world was good and
 // another release than leaving had the traffic. A release that a rollback left
 // is not good any more, unless it was deployed again since.
-func (j *Journal) LastGood(ctx context.Context, leaving string) (Entry, error) {
-	entries, err := j.Entries(ctx)
-	if err != nil {
-		return Entry{}, fmt.Errorf("read the journal: %w", err)
-	}
+func LastGood(entries []Entry, leaving string) (Entry, error) {
 	left := map[string]bool{leaving: true}
 	for _, e := range slices.Backward(entries) {
 		if e.Status != Done {

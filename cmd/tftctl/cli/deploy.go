@@ -1,0 +1,144 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tftctl/tftctl/deploy"
+	"github.com/tftctl/tftctl/pkg/fault"
+	"github.com/tftctl/tftctl/pkg/term"
+)
+
+func newDeployCmd(app *App) *cobra.Command {
+	var flags rolloutFlags
+	var approved bool
+	cmd := &cobra.Command{
+		Use: "deploy [planfile]", Short: "Release a model version to every target", Args: cobra.MaximumNArgs(1),
+		Example: "  tftctl deploy --model forecast@13 --strategy canary --steps 1,10,50",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			flags.bakeSet = cmd.Flags().Changed("bake")
+			return runDeploy(cmd.Context(), app, flags, args, approved)
+		},
+	}
+	flags.add(cmd)
+	cmd.Flags().BoolVar(&approved, "auto-approve", false, "do not ask")
+	app.dryRunFlag(cmd)
+	return cmd
+}
+
+func runDeploy(ctx context.Context, app *App, flags rolloutFlags, args []string, approved bool) error {
+	p, err := app.Project()
+	if err != nil {
+		return err
+	}
+	var plan deploy.Plan
+	if len(args) == 1 {
+		plan, err = readPlan(args[0])
+	} else {
+		plan, err = p.plan(ctx, flags)
+	}
+	if err != nil {
+		return err
+	}
+	return p.carryOut(ctx, plan, approved)
+}
+
+// carryOut asks, runs plan and shows what came of it.
+func (p *Project) carryOut(ctx context.Context, plan deploy.Plan, approved bool) error {
+	if plan.Empty() {
+		return p.app.Show(reportResult{deploy.Report{Plan: plan, Status: "nothing to do"}})
+	}
+	if !p.app.dryRun && !approved {
+		if err := p.app.confirm(planResult{plan}, "Carry this out in project "+p.place.Project+"?"); err != nil {
+			return err
+		}
+	}
+	var gate deploy.Gate
+	for _, stage := range plan.Stages {
+		if stage.Smoke != "" && gate == nil && !p.app.dryRun {
+			var err error
+			if gate, err = p.smoke(ctx, deploy.VersionOf(stage.Smoke)); err != nil {
+				return err
+			}
+		}
+	}
+	report, err := p.Runner(gate).Run(ctx, plan)
+	if err != nil {
+		return p.app.ShowFailed(reportResult{report}, err)
+	}
+	return p.app.Show(reportResult{report})
+}
+
+func readPlan(path string) (deploy.Plan, error) {
+	var plan deploy.Plan
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return plan, fault.Wrap(fault.Invalid, err, "the plan %s cannot be read", path).WithHint("`tftctl plan --out FILE` writes one")
+	}
+	if err := json.Unmarshal(content, &plan); err != nil {
+		return plan, fault.Wrap(fault.Malformed, err, "%s is no plan: %v", path, err).WithHint("`tftctl plan --out FILE` writes one")
+	}
+	return plan, plan.Check()
+}
+
+// confirm shows what and asks on a terminal; elsewhere it refuses and names the flag.
+func (a *App) confirm(what result, question string) error {
+	if a.noInput || !term.IsTerminal(a.stderr) || !isTerminalIn(a.stdin) {
+		return fault.Newf(fault.Blocked, "this changes what is deployed, and nobody can be asked").
+			WithHint("add --auto-approve, or --dry-run to see what it would do")
+	}
+	if err := what.Text(&text{Writer: a.stderr, terminal: true, width: term.Width(a.stderr)}); err != nil {
+		return err
+	}
+	fmt.Fprintf(a.stderr, "%s [y/N] ", question)
+	line, err := bufio.NewReader(a.stdin).ReadString('\n')
+	if err != nil {
+		return fault.Wrap(fault.Interrupted, err, "no answer")
+	}
+	if !strings.EqualFold(strings.TrimSpace(line), "y") {
+		return fault.Newf(fault.Blocked, "not approved; nothing was changed")
+	}
+	return nil
+}
+
+func isTerminalIn(in any) bool {
+	f, ok := in.(*os.File)
+	return ok && term.IsTerminal(f)
+}
+
+type reportResult struct{ deploy.Report }
+
+func (r reportResult) Text(t *text) error {
+	if r.Plan.Empty() {
+		_, err := fmt.Fprintln(t, "nothing to do")
+		return err
+	}
+	if r.Status == "rehearsed" {
+		if err := (planResult{r.Plan}).Text(t); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintln(t, "dry run: nothing was changed")
+		return err
+	}
+	line := fmt.Sprintf("%s %s: %d of %d steps", r.Plan.Verb, r.Status, r.Done, r.Plan.StepCount())
+	if r.Plan.Release != nil {
+		line += ", release " + r.Plan.Release.ID
+	}
+	if r.Plan.Serving != "" {
+		line += ", serving " + r.Plan.Serving
+	}
+	if r.Txn != "" {
+		line += ", journal " + r.Txn
+	}
+	for _, w := range r.Warnings {
+		line += "\nwarning: " + w
+	}
+	_, err := fmt.Fprintln(t, line)
+	return err
+}
