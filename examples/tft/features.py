@@ -11,7 +11,7 @@ import pathlib
 import numpy as np
 import pandas as pd
 
-from generate import METRICS, STATES, STEP_SECONDS, START, STEPS_PER_DAY
+from generate import METRICS, START, STATES, STEP_SECONDS, STEPS_PER_DAY
 
 ENCODER, HORIZON = 144, 96
 QUANTILES = [0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98]
@@ -114,7 +114,7 @@ def stack(rows: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {name: np.stack([r[name] for r in rows]) for name in rows[0]}
 
 
-def describe(dataset, servers: pd.DataFrame, step: int = STEP_SECONDS) -> dict:
+def describe(dataset, servers: pd.DataFrame) -> dict:
     """The content of features.json, taken from a fitted TimeSeriesDataSet."""
     parameters = dataset.get_parameters()
     normalizer = parameters["target_normalizer"]
@@ -137,13 +137,13 @@ def describe(dataset, servers: pd.DataFrame, step: int = STEP_SECONDS) -> dict:
         coded = parameters["categorical_encoders"][name].classes_
         return [str(c) for c, _ in sorted(coded.items(), key=lambda x: x[1])]
 
-    ids = dict(sorted(zip(servers["server_name"], servers["server_id"])))
+    ids = dict(sorted(zip(servers["server_name"], servers["server_id"], strict=True)))
     norms, coded = normalizer.norm_, classes("server_id")  # the library keeps them by code
     by_id = {coded[i]: {"center": number(norms.loc[i, "center"]), "scale": number(norms.loc[i, "scale"])} for i in norms.index}
     return {
         "schema": "tftctl/features/v1",
         "contract_version": "2.0.0",
-        "step_seconds": step,
+        "step_seconds": STEP_SECONDS,
         "timezone": "UTC",
         "encoder_min": ENCODER,
         "encoder_max": ENCODER,

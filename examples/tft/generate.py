@@ -281,7 +281,7 @@ def write_csv(out: io.TextIOBase, servers: int, days: int, seed: int) -> int:
     rows = 0
     for now, _, readings in simulate(servers, days, seed):
         for name, profile, status, problem, values in readings:
-            numbers = [str(int(x)) if m in INTEGERS else f"{x:.2f}" for m, x in zip(METRICS, values)]
+            numbers = [str(int(x)) if m in INTEGERS else f"{x:.2f}" for m, x in zip(METRICS, values, strict=True)]
             w.writerow([now.strftime("%Y-%m-%dT%H:%M:%SZ"), name, server_id(name), profile, status, int(problem), *numbers])
             rows += 1
     return rows

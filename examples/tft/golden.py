@@ -75,7 +75,7 @@ def main() -> None:
         "schema": "tftctl/golden/v1",
         "model_digest": "sha256:" + hashlib.sha256(manifest).hexdigest(),
         "output_std": {"quantiles": float(answers.astype(np.float64).std())},
-        "requests": [{"instance": as_instance(r), "prediction": {"quantiles": shortest(x)}} for r, x in zip(rows, answers)],
+        "requests": [{"instance": as_instance(r), "prediction": {"quantiles": shortest(x)}} for r, x in zip(rows, answers, strict=True)],
     }
     content = dump(golden, compact=True)
     a.out.write_bytes(content)

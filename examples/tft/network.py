@@ -107,7 +107,7 @@ class Served(torch.nn.Module):
 
     def forward(self, static_cat, static_cont, encoder_cat, encoder_cont, decoder_cont, target_scale):
         tft, embed = self.tft, self.tft.input_embeddings.embeddings
-        columns = lambda x, names: dict(zip(names, x.split(1, dim=-1)))  # noqa: E731
+        columns = lambda x, names: dict(zip(names, x.split(1, dim=-1), strict=True))  # noqa: E731
 
         static, _ = tft.static_variable_selection(
             {"profile": embed["profile"](static_cat[:, 0]), **columns(static_cont, self.static_reals)}

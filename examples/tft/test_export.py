@@ -80,7 +80,7 @@ class Bundles(unittest.TestCase):
             types = {"float32": onnx.TensorProto.FLOAT, "int64": onnx.TensorProto.INT64}
             for values, described in ((m.graph.input, schema["inputs"]), (m.graph.output, schema["outputs"])):
                 self.assertEqual([v.name for v in values], [t["name"] for t in described])
-                for v, t in zip(values, described):
+                for v, t in zip(values, described, strict=True):
                     dims = v.type.tensor_type.shape.dim
                     self.assertEqual(dims[0].dim_param, "batch")
                     self.assertEqual([d.dim_value for d in dims[1:]], t["shape"])

@@ -24,7 +24,7 @@ from pytorch_forecasting.data import GroupNormalizer, NaNLabelEncoder  # noqa: E
 from pytorch_forecasting.metrics import QuantileLoss  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
-from features import ENCODER, HORIZON, KNOWN, QUANTILES, TARGET, describe, dump, encode, read_fleet, split, stack  # noqa: E402
+from features import ENCODER, HORIZON, KNOWN, QUANTILES, TARGET, describe, dump, encode, read_fleet, split  # noqa: E402
 from generate import METRICS, PROFILES, STATES, STEPS_PER_DAY  # noqa: E402
 
 NETWORK = {
@@ -77,18 +77,21 @@ def check_features(features: dict, data: TimeSeriesDataSet, rows: pd.DataFrame) 
     index = data.x_to_index(batch)  # server and first step of the forecast
     by_server = {s: d.sort_values("time_idx") for s, d in rows.groupby("server_id")}
     worst = 0.0
+
+    def pick(x: torch.Tensor, names: list[str], order: list[str]) -> np.ndarray:
+        return x[..., [order.index(n) for n in names]].numpy()
+
     for i in range(32):
         first = int(index["time_idx"].iloc[i]) - ENCODER
         w = by_server[str(index["server_id"].iloc[i])]
         w = w[(w["time_idx"] >= first) & (w["time_idx"] < first + ENCODER + HORIZON)]
         ours = encode(features, w)
-        pick = lambda x, names, order: x[i][..., [order.index(n) for n in names]].numpy()  # noqa: E731
         theirs = {
-            "static_cat": pick(batch["encoder_cat"], ["profile"], cats)[0],
-            "static_cont": pick(batch["encoder_cont"], features["static_reals"], reals)[0],
-            "encoder_cat": pick(batch["encoder_cat"], ["status"], cats),
-            "encoder_cont": pick(batch["encoder_cont"], encoder, reals),
-            "decoder_cont": pick(batch["decoder_cont"], known, reals),
+            "static_cat": pick(batch["encoder_cat"][i], ["profile"], cats)[0],
+            "static_cont": pick(batch["encoder_cont"][i], features["static_reals"], reals)[0],
+            "encoder_cat": pick(batch["encoder_cat"][i], ["status"], cats),
+            "encoder_cont": pick(batch["encoder_cont"][i], encoder, reals),
+            "decoder_cont": pick(batch["decoder_cont"][i], known, reals),
             "target_scale": batch["target_scale"][i].numpy(),
         }
         for name, x in theirs.items():
