@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -172,17 +173,15 @@ func (c *Config) setRoute(name, route string, routes *[]string) error {
 	case !strings.HasPrefix(route, "/") || strings.ContainsAny(route, "{} \t?#") || path.Clean(route) != route || len(route) > 512:
 		return fault.Newf(fault.Invalid, "%s %q is not a path", name, route).WithHint("write it like /predict or /v1/models/forecast:predict")
 	}
-	taken := map[string]bool{PredictRoute: true, StartupRoute: true, LiveRoute: true, ReadyRoute: true}
-	if !taken[route] {
+	taken := append([]string{StartupRoute, LiveRoute}, append(c.PredictRoutes, c.HealthRoutes...)...)
+	switch {
+	case slices.Contains(*routes, route): // named again, for the same thing
+	case slices.Contains(taken, route):
+		return fault.Newf(fault.Invalid, "%s %q is taken by another route", name, route).WithHint("choose another path")
+	default:
 		*routes = append(*routes, route)
-		return nil
 	}
-	for _, r := range *routes {
-		if r == route {
-			return nil // named again, for the same thing
-		}
-	}
-	return fault.Newf(fault.Invalid, "%s %q is taken by another route", name, route).WithHint("choose another path")
+	return nil
 }
 
 func (c *Config) setRelease() error {

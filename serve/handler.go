@@ -28,12 +28,12 @@ func handler(c Config, models predict.Finder, d *drain.Drain, log *slog.Logger) 
 
 	routes := http.NewServeMux()
 	for _, route := range c.PredictRoutes {
-		routes.Handle(route, predicting)
+		routes.Handle(literal(route), predicting)
 	}
 	routes.Handle(StartupRoute, get(startup(models)))
 	routes.Handle(LiveRoute, get(live()))
 	for _, route := range c.HealthRoutes {
-		routes.Handle(route, get(ready(models, d)))
+		routes.Handle(literal(route), get(ready(models, d)))
 	}
 	routes.Handle("/", unknown())
 
@@ -42,6 +42,15 @@ func handler(c Config, models predict.Finder, d *drain.Drain, log *slog.Logger) 
 			identify(
 				d.Handler(
 					routes))))
+}
+
+// literal returns the pattern that matches route alone. Only "/" means more to
+// net/http than itself.
+func literal(route string) string {
+	if route == "/" {
+		return "/{$}"
+	}
+	return route
 }
 
 // stamp writes into every answer which release and which model it is of, also
