@@ -205,3 +205,13 @@ func (c *cloud) snapshot() string {
 	}
 	return all.String()
 }
+
+// newFront puts handler behind a listener of its own and returns its address.
+func newFront(t testing.TB, handler http.Handler) string {
+	t.Helper()
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+func withEndpoint(url string) option.ClientOption { return option.WithEndpoint(url + "/storage/v1/") }
