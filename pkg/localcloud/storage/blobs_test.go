@@ -372,3 +372,43 @@ func TestCompressedDataIsUnpackedForWhoDoesNotAcceptIt(t *testing.T) {
 		t.Errorf("the client read %d bytes as they are, %v; want %d", len(got), err, packed.Len())
 	}
 }
+
+// A client that sends more than a connection holds must still hear the answer.
+func TestWhoIsStillSendingHearsTheAnswer(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t)
+	c.bucket("models", "")
+	big := strings.Repeat("x", 20<<20)
+	if got := c.do("POST", "/upload/storage/v1/b/nowhere/o?uploadType=media&name=o", big); got.status != 404 {
+		t.Errorf("to no bucket: got %d, want 404", got.status)
+	}
+	if got := c.do("POST", objectUp+"bundle", big); got.status != 400 {
+		t.Errorf("of no known type: got %d, want 400", got.status)
+	}
+	s := c.start("{}", "")
+	for range 2 {
+		s.put(rangeOf(0, len(big)-1, strconv.Itoa(len(big))), []byte(big)).want(t, "all at once, and again", 200, -1)
+	}
+}
+
+func TestAnUpdateReplacesAllSettings(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t)
+	c.bucket("models", `"labels":{"a":"b"},"iamConfiguration":{"bucketPolicyOnly":{"enabled":true}}`)
+	if got := c.must("GET", "/storage/v1/b/models", "").body; strings.Count(got, `"enabled": true`) != 2 {
+		t.Errorf("uniform access by its former name: %s", got)
+	}
+	c.must("PUT", "/storage/v1/b/models", `{"versioning":{"enabled":true}}`)
+	got := c.must("GET", "/storage/v1/b/models", "")
+	if got.field(t, "labels") != "" || got.field(t, "metageneration") != "2" || !strings.Contains(got.field(t, "versioning"), "true") {
+		t.Errorf("the bucket after an update: %s", got.body)
+	}
+	c.put("models", "o", "x")
+	c.must("PATCH", objectPath, `{"metadata":{"a":"b"},"cacheControl":"no-store"}`)
+	c.must("PUT", objectPath, `{"contentLanguage":"de"}`)
+	got = c.must("GET", objectPath, "")
+	if got.field(t, "metadata")+got.field(t, "cacheControl")+got.field(t, "contentType") != "" || got.field(t, "contentLanguage") != "de" ||
+		got.field(t, "metageneration") != "3" || got.field(t, "storageClass") != "STANDARD" {
+		t.Errorf("the object after an update: %s", got.body)
+	}
+}

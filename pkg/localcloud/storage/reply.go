@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
@@ -31,7 +32,7 @@ func (a *reply) write(w http.ResponseWriter, r *http.Request) {
 		if a.length >= 0 {
 			w.Header().Set("Content-Length", strconv.FormatInt(a.length, 10))
 		}
-		w.WriteHeader(cmpOr(a.status, http.StatusOK))
+		w.WriteHeader(cmp.Or(a.status, http.StatusOK))
 		if r.Method != http.MethodHead {
 			// A reader that went away is no fault of ours, and a file that cannot
 			// be read further shows as a body that ends too early.
@@ -44,26 +45,19 @@ func (a *reply) write(w http.ResponseWriter, r *http.Request) {
 		}
 		w.Header().Set("Content-Type", "application/json; charset=UTF-8")
 		w.Header().Set("Content-Length", strconv.Itoa(len(text)+1))
-		w.WriteHeader(cmpOr(a.status, http.StatusOK))
+		w.WriteHeader(cmp.Or(a.status, http.StatusOK))
 		if r.Method != http.MethodHead {
 			_, _ = w.Write(append(text, '\n'))
 		}
 	default:
 		w.Header().Set("Content-Length", "0")
-		if status := cmpOr(a.status, http.StatusNoContent); status == http.StatusNoContent {
+		if status := cmp.Or(a.status, http.StatusNoContent); status == http.StatusNoContent {
 			w.Header().Del("Content-Length")
 			w.WriteHeader(status)
 		} else {
 			w.WriteHeader(status)
 		}
 	}
-}
-
-func cmpOr(status, otherwise int) int {
-	if status != 0 {
-		return status
-	}
-	return otherwise
 }
 
 // refusal is the answer to a request that was not done.

@@ -102,6 +102,9 @@ func (s *Server) continueUpload(c *call) (*reply, error) {
 		return nil, err
 	}
 	if !part.asksStatus {
+		if part.first+part.length != part.total {
+			u.Declared = declared // remembered with the chunk; the last one's may still be corrected
+		}
 		if err := s.storeChunk(u, part, c.Body); err != nil {
 			return nil, err
 		}
@@ -125,9 +128,22 @@ func (s *Server) findUpload(c *call) (*upload, error) {
 		return nil, err
 	}
 	if !found || u.Object.Bucket != c.bucket || s.now().Sub(u.Created) > uploadLife {
-		return nil, refuse(http.StatusNotFound, "notFound", "no such upload in bucket %s", c.bucket)
+		return nil, noUpload(c.bucket)
 	}
 	return u, nil
+}
+
+func noUpload(bucket string) *refusal {
+	return refuse(http.StatusNotFound, "notFound", "no such upload in bucket %s", bucket)
+}
+
+// keepUpload stores how far u is, unless it ended meanwhile: its bucket may have
+// been deleted, or its time have come.
+func (tx *txn) keepUpload(u *upload) error {
+	if tx.Get(uploadKind, u.ID) == nil {
+		return noUpload(u.Object.Bucket)
+	}
+	return tx.write(uploadKind, u.ID, u)
 }
 
 // accepts says whether part fits to what is known of the upload.
@@ -198,7 +214,7 @@ func (s *Server) storeChunk(u *upload, part chunk, body io.Reader) error {
 		if err := s.blobs.syncParts(); err != nil {
 			return err
 		}
-		if err := s.update(nil, func(tx *txn) error { return tx.write(uploadKind, u.ID, u) }); err != nil {
+		if err := s.update(nil, func(tx *txn) error { return tx.keepUpload(u) }); err != nil {
 			return err
 		}
 	}
@@ -249,7 +265,7 @@ func (s *Server) finishUpload(c *call, u *upload, declared sums) (*reply, error)
 		if u.Done, err = tx.insert(u.Object, d.content()); err != nil {
 			return err
 		}
-		return tx.write(uploadKind, u.ID, u)
+		return tx.keepUpload(u)
 	})
 	if err != nil {
 		return nil, err

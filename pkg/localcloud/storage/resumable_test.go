@@ -268,11 +268,16 @@ func TestDeclaredChecksumsAreRememberedOverAllChunks(t *testing.T) {
 		{"crc32c from the start", `{"crc32c":"AAAAAA=="}`, nil, 400},
 		{"md5 from the start", `{"md5Hash":"jXd/OF09/siBXSD3SWAm3A=="}`, nil, 400},
 		{"crc32c on the last chunk", `{}`, []string{"X-Goog-Hash", "crc32c=AAAAAA=="}, 400},
+		{"crc32c on the first chunk", `{}`, []string{"first", "crc32c=AAAAAA=="}, 400},
 		{"two that differ", `{"crc32c":"` + right + `"}`, []string{"X-Goog-Hash", "crc32c=AAAAAA=="}, 400},
 		{"the right one twice", `{"crc32c":"` + right + `"}`, []string{"X-Goog-Hash", "crc32c=" + right}, 200},
 	} {
 		s := c.start(r.resource, "")
-		s.put(rangeOf(0, chunkUnit-1, "*"), data[:chunkUnit]).want(t, r.what, 308, chunkUnit)
+		var first []string
+		if len(r.header) > 0 && r.header[0] == "first" {
+			first, r.header = []string{"X-Goog-Hash", r.header[1]}, nil
+		}
+		s.put(rangeOf(0, chunkUnit-1, "*"), data[:chunkUnit], first...).want(t, r.what, 308, chunkUnit)
 		c.restart()
 		s.put(rangeOf(chunkUnit, total-1, strconv.Itoa(total)), data[chunkUnit:], r.header...).want(t, r.what, r.status, -1)
 		if got := c.must("GET", objectPath, "").field(t, "generation"); (got == generation) != (r.status == 400) {

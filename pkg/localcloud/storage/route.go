@@ -27,6 +27,8 @@ type route struct {
 }
 
 const (
+	// commonParams go with every method. fields asks for less than a resource;
+	// here it is answered with the whole one, which has all that was asked for.
 	commonParams = "alt fields key prettyPrint projection quotaUser userIp userProject access_token"
 	objectConds  = "ifGenerationMatch ifGenerationNotMatch ifMetagenerationMatch ifMetagenerationNotMatch"
 	sourceConds  = "ifSourceGenerationMatch ifSourceGenerationNotMatch ifSourceMetagenerationMatch ifSourceMetagenerationNotMatch"

@@ -75,14 +75,14 @@ type fieldKind int
 
 const (
 	readOnly    fieldKind = iota // the server's own: ignored when sent
-	checked                      // read elsewhere
-	text                         //
-	flag                         //
-	texts                        // a map of text to text
-	moment                       // RFC 3339
+	checked                      // read and judged where it matters
+	text                         // a string
+	flag                         // true or false
+	texts                        // a map of strings
+	moment                       // a time as RFC 3339 writes it
 	object                       // kept as it is
 	list                         // kept as it is
-	unsupported                  // nothing but empty
+	unsupported                  // taken only when it is empty
 )
 
 // objectFields are the fields of an object that this server knows.

@@ -10,6 +10,7 @@ package storage
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"path/filepath"
@@ -69,15 +70,23 @@ func New(store *state.Store, blobDir string, opts Options) (*Server, error) {
 	return s, nil
 }
 
+// maxUnread is how much of a body is read although nobody wants it. A client
+// that is still sending when its connection closes may lose the answer, and
+// Google's then sends all of it again; its chunks have 16 MiB.
+const maxUnread = 64 << 20
+
 // ServeHTTP answers one request of the JSON API, or one XML read.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c, err := match(r)
+	var answer *reply
 	if err == nil {
-		var answer *reply
-		if answer, err = c.route.handle(s, c); err == nil {
-			answer.write(w, r)
-			return
-		}
+		answer, err = c.route.handle(s, c)
 	}
-	s.refuse(w, r, err, c != nil && c.route.xml)
+	// An error says that nobody is there any more, and the answer finds out itself.
+	_, _ = io.CopyN(io.Discard, r.Body, maxUnread)
+	if err != nil {
+		s.refuse(w, r, err, c != nil && c.route.xml)
+		return
+	}
+	answer.write(w, r)
 }
