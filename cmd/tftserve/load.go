@@ -120,7 +120,11 @@ func refused(name string, err error) error {
 	case err == nil:
 		return nil
 	case fault.KindOf(err) == fault.Malformed, fault.KindOf(err) == fault.Invalid:
-		return fault.Newf(fault.Corrupt, "model %s: %w", name, err)
+		hint := fault.HintOf(err)
+		if hint == "" {
+			hint = "the bundle is damaged: export the model again, and push it as a new version"
+		}
+		return fault.Newf(fault.Corrupt, "model %s: %w", name, err).WithHint("%s", hint)
 	}
 	return fmt.Errorf("model %s: %w", name, err)
 }
