@@ -99,6 +99,9 @@ func (d *Drain) Leave(s *http.Server, cut func(error)) error {
 	d.leave.Do(func() { close(d.leaving) })
 	d.waitForQuiet()
 	d.hangUpOnSilent()
+	// Nobody new gets in from here on, so a moment later all are old enough.
+	again := time.AfterFunc(d.options.Quiet, d.hangUpOnSilent)
+	defer again.Stop()
 
 	err := within(d.options.Finish, s.Shutdown)
 	if err != nil {
@@ -131,7 +134,7 @@ func (d *Drain) waitForQuiet() {
 }
 
 // hangUpOnSilent closes the connections that have been silent for a whole quiet
-// moment. On a younger one a request may be under way: it keeps Shutdown's grace.
+// moment. On a younger one a request may be under way.
 func (d *Drain) hangUpOnSilent() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -173,6 +173,15 @@ func TestIdleAndSilentConnectionsHoldNobody(t *testing.T) {
 	}
 }
 
+func TestSilentConnectionOfTheLastMomentHoldsNobody(t *testing.T) {
+	d := start(t, drain.Options{Quiet: 300 * time.Millisecond, Finish: 2 * time.Second}, hello)
+	d.leave(t)
+	d.connect(t) // younger than a quiet moment when that is over
+	if err := d.gone(t); err != nil {
+		t.Errorf("no request was cut off, and yet: %v", err)
+	}
+}
+
 func TestRequestThatDoesNotFinishIsCutAndTold(t *testing.T) {
 	began := make(chan struct{})
 	o := drain.Options{Quiet: 20 * time.Millisecond, Finish: 50 * time.Millisecond, Cut: time.Second}
