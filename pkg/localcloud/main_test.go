@@ -79,6 +79,7 @@ func options(dir string) localcloud.Options {
 
 // cloud is a local cloud with a client of each kind.
 type cloud struct {
+	dir            string
 	control, front string
 	stop           func()
 
@@ -109,6 +110,7 @@ func open(t *testing.T, dir string) *cloud {
 		t.Fatal(err)
 	}
 	c := connect(t, control.Addr().String(), front.Addr().String())
+	c.dir = dir
 	stopped := false
 	c.stop = func() {
 		if stopped {

@@ -11,7 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -45,7 +45,8 @@ func Asked() bool { return os.Getenv("LOCALCLOUD_FLEETTEST") == "1" }
 // Main is the server's life; it returns the exit code.
 //
 // Paths: /slow waits until the process is told to stop and a moment longer;
-// /crash ends the process; a POST with instances answers one prediction each.
+// /crash ends the process; /sicken and /heal change what its health route says;
+// a POST with instances answers one prediction each.
 func Main() int {
 	if why := os.Getenv(Fail); why != "" {
 		fmt.Fprintln(os.Stderr, why)
@@ -113,8 +114,12 @@ func handler(leaving <-chan struct{}) http.Handler {
 		io.Copy(w, r.Body)
 	})
 	if health := os.Getenv("AIP_HEALTH_ROUTE"); health != "" {
-		mux.HandleFunc("GET "+strings.ReplaceAll(health, "{", ""), func(w http.ResponseWriter, _ *http.Request) {
-			if os.Getenv(Unwell) != "" {
+		var unwell atomic.Bool
+		unwell.Store(os.Getenv(Unwell) != "")
+		mux.HandleFunc("/sicken", func(http.ResponseWriter, *http.Request) { unwell.Store(true) })
+		mux.HandleFunc("/heal", func(http.ResponseWriter, *http.Request) { unwell.Store(false) })
+		mux.HandleFunc("GET "+health, func(w http.ResponseWriter, _ *http.Request) {
+			if unwell.Load() {
 				http.Error(w, "unwell", http.StatusServiceUnavailable)
 			}
 		})
