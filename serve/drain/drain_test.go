@@ -176,7 +176,8 @@ func TestIdleAndSilentConnectionsHoldNobody(t *testing.T) {
 func TestSilentConnectionOfTheLastMomentHoldsNobody(t *testing.T) {
 	d := start(t, drain.Options{Quiet: 300 * time.Millisecond, Finish: 2 * time.Second}, hello)
 	d.leave(t)
-	d.connect(t) // younger than a quiet moment when that is over
+	<-time.After(100 * time.Millisecond)
+	d.connect(t) // 200 ms old, and so no whole quiet moment, when that is over
 	if err := d.gone(t); err != nil {
 		t.Errorf("no request was cut off, and yet: %v", err)
 	}
