@@ -39,7 +39,7 @@ func runDeploy(ctx context.Context, app *App, flags rolloutFlags, args []string,
 	}
 	var plan deploy.Plan
 	if len(args) == 1 {
-		plan, err = readPlan(args[0])
+		plan, err = p.planFrom(ctx, args[0])
 	} else {
 		plan, err = p.plan(ctx, flags)
 	}
@@ -73,6 +73,16 @@ func (p *Project) carryOut(ctx context.Context, plan deploy.Plan, approved bool)
 		return p.app.ShowFailed(reportResult{report}, err)
 	}
 	return p.app.Show(reportResult{report})
+}
+
+// planFrom returns the plan in the file at path, if the world is still as it saw it.
+func (p *Project) planFrom(ctx context.Context, path string) (deploy.Plan, error) {
+	plan, err := readPlan(path)
+	if err != nil {
+		return plan, err
+	}
+	_, err = deploy.Rehearsal(p.targets).Run(ctx, plan)
+	return plan, err
 }
 
 func readPlan(path string) (deploy.Plan, error) {

@@ -41,6 +41,17 @@ func defaultLocalDir() string {
 	return filepath.Join(base, "tftctl", "local")
 }
 
+// localDirUsage says what --dir is where it is left out.
+const localDirUsage = "folder of its state (default: $XDG_STATE_HOME/tftctl/local)"
+
+// localDir returns the absolute path of the folder that --dir names.
+func localDir(named string) (string, error) {
+	if named == "" {
+		return defaultLocalDir(), nil
+	}
+	return filepath.Abs(named)
+}
+
 // readLocal returns where the local cloud with its state in dir answers.
 func readLocal(dir string) (localInfo, error) {
 	content, err := os.ReadFile(filepath.Join(dir, localInfoFile))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -19,7 +18,7 @@ func newLocalDownCmd(app *App) *cobra.Command {
 		Use: "down", Short: "Stop the local cloud; its state stays", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runLocalDown(cmd.Context(), app, dir) },
 	}
-	cmd.Flags().StringVar(&dir, "dir", defaultLocalDir(), "folder of its state")
+	cmd.Flags().StringVar(&dir, "dir", "", localDirUsage)
 	app.dryRunFlag(cmd)
 	return cmd
 }
@@ -28,7 +27,7 @@ func newLocalDownCmd(app *App) *cobra.Command {
 const downPatience = 20 * time.Second
 
 func runLocalDown(ctx context.Context, app *App, dir string) error {
-	dir, err := filepath.Abs(dir)
+	dir, err := localDir(dir)
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -17,12 +16,12 @@ func newLocalEnvCmd(app *App) *cobra.Command {
 		Example: "  eval \"$(tftctl local env)\"",
 		RunE:    func(*cobra.Command, []string) error { return runLocalEnv(app, dir) },
 	}
-	cmd.Flags().StringVar(&dir, "dir", defaultLocalDir(), "folder of its state")
+	cmd.Flags().StringVar(&dir, "dir", "", localDirUsage)
 	return cmd
 }
 
 func runLocalEnv(app *App, dir string) error {
-	dir, err := filepath.Abs(dir)
+	dir, err := localDir(dir)
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -20,12 +19,12 @@ func newLocalStatusCmd(app *App) *cobra.Command {
 		Use: "status", Short: "Show whether the local cloud runs, and what in it", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runLocalStatus(cmd.Context(), app, dir) },
 	}
-	cmd.Flags().StringVar(&dir, "dir", defaultLocalDir(), "folder of its state")
+	cmd.Flags().StringVar(&dir, "dir", "", localDirUsage)
 	return cmd
 }
 
 func runLocalStatus(ctx context.Context, app *App, dir string) error {
-	dir, err := filepath.Abs(dir)
+	dir, err := localDir(dir)
 	if err != nil {
 		return err
 	}

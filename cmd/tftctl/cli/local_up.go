@@ -42,7 +42,7 @@ func newLocalUpCmd(app *App) *cobra.Command {
 			return runLocalUp(cmd.Context(), app, flags)
 		},
 	}
-	cmd.Flags().StringVar(&flags.dir, "dir", defaultLocalDir(), "folder of its state")
+	cmd.Flags().StringVar(&flags.dir, "dir", "", localDirUsage)
 	cmd.Flags().IntVar(&flags.port, "port", -1, "port of the APIs; 0 takes a free one (default: the one it had, else a free one)")
 	cmd.Flags().IntVar(&flags.front, "front-port", -1, "port of the services; 0 takes a free one (default: the one it had, else a free one)")
 	cmd.Flags().StringVar(&flags.server, "server", "", "program that is started for every image (default: tftserve beside this program)")
@@ -56,7 +56,7 @@ func runLocalUp(ctx context.Context, app *App, flags localUpFlags) error {
 	if err != nil {
 		return err
 	}
-	dir, err := filepath.Abs(flags.dir)
+	dir, err := localDir(flags.dir)
 	if err != nil {
 		return err
 	}
@@ -182,7 +182,7 @@ const detachPatience = 60 * time.Second
 // runLocalDetach starts this program again in the background and returns when
 // its local cloud answers.
 func runLocalDetach(ctx context.Context, app *App, flags localUpFlags) error {
-	dir, err := filepath.Abs(flags.dir)
+	dir, err := localDir(flags.dir)
 	if err != nil {
 		return err
 	}

@@ -52,6 +52,9 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return exitCode(err)
 }
 
+// Root returns all commands, for what is written about them.
+func Root() *cobra.Command { return newRootCmd(&App{}) }
+
 // signalled is the reason why the work was stopped.
 type signalled struct{ os.Signal }
 
