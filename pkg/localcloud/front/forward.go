@@ -66,7 +66,7 @@ var ErrTooLarge = errors.New("the answer is too large")
 // the Answer but for its body.
 func (f *Front) Call(ctx context.Context, key string, req Request, most int64) (*Answer, error) {
 	began := time.Now()
-	entry := Entry{Time: began, Method: req.Method}
+	entry := Entry{Time: began, Method: req.Method, Agent: req.Header.Get("User-Agent")}
 	route, err := f.route(key)
 	if err != nil {
 		return nil, f.unanswered(&entry, "", http.StatusNotFound, err)
@@ -90,7 +90,7 @@ func (f *Front) Call(ctx context.Context, key string, req Request, most int64) (
 
 // ServeHTTP forwards a caller's request along the route of its host or path.
 func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	entry := Entry{Time: time.Now(), Method: r.Method, Path: r.URL.Path}
+	entry := Entry{Time: time.Now(), Method: r.Method, Path: r.URL.Path, Agent: r.UserAgent()}
 	route, path, ok := f.find(r.Host, r.URL.EscapedPath())
 	if !ok || reserved(path) {
 		reply(w, f.unanswered(&entry, "", http.StatusNotFound, ErrNoRoute))

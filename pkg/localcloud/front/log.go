@@ -20,7 +20,8 @@ type Entry struct {
 	Path    string    `json:"path"`
 	Status  int       `json:"status"` // 0 if the answer broke off
 	Millis  float64   `json:"ms"`
-	Release string    `json:"release,omitempty"`
+	Release string    `json:"release,omitempty"` // as the backend's answer names it
+	Agent   string    `json:"agent,omitempty"`   // the caller's User-Agent
 
 	written bool
 }

@@ -129,6 +129,9 @@ func (s predictionService) ask(ctx context.Context, endpoint string, header http
 	if err != nil {
 		return nil, nil, err
 	}
+	if agent := grpcmetadata.ValueFromIncomingContext(ctx, "user-agent"); len(agent) > 0 {
+		header.Set("User-Agent", agent[0]) // for the request log: who asked
+	}
 	answer, err := s.Front.Call(ctx, key, front.Request{Method: http.MethodPost, Header: header, Body: body}, mostPayload)
 	if err != nil {
 		return nil, nil, predictError(endpoint, err)
