@@ -1,0 +1,221 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	run "cloud.google.com/go/run/apiv2"
+	"cloud.google.com/go/run/apiv2/runpb"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/tftctl/tftctl/deploy"
+	"github.com/tftctl/tftctl/deploy/deploytest"
+	"github.com/tftctl/tftctl/pkg/gcp"
+	"github.com/tftctl/tftctl/pkg/model"
+)
+
+func TestMain(m *testing.M) {
+	if deploytest.Plays() { // before testscript copies this binary into a PATH
+		os.Exit(deploytest.Main(m))
+	}
+	testscript.Main(m, map[string]func(){"tftctl": main})
+}
+
+// TestScripts runs testdata/*.txtar, what a user sees. Besides testscript's own
+// commands and tftctl they have
+//
+//	cloud [v1=90,v2=10]   start a local cloud; with a split, push and deploy these versions
+//	bundle DIR [TEXT...]  write a model bundle; TEXT tells one from another
+//	exits N COMMAND...    run COMMAND and expect exit code N
+//	json [PATH=REGEXP...] expect standard output to be one JSON object with these fields
+//	foreign SERVICE       make a Cloud Run service that is not tftctl's
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("XDG_STATE_HOME", filepath.Join(env.WorkDir, ".state"))
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"cloud": cmdCloud, "bundle": cmdBundle, "exits": cmdExits, "json": cmdJSON, "foreign": cmdForeign,
+		},
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+	})
+}
+
+// project is what a script has that brings no tftctl.yaml.
+const project = `schema: tftctl/v1
+name: shop
+bucket: gs://shop-models
+targets:
+  cloud_run: {}
+`
+
+func cmdCloud(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) > 1 {
+		ts.Fatalf("usage: cloud [v1=90,v2=10]")
+	}
+	address, stop, err := deploytest.Start(ts.MkAbs(".cloud"))
+	ts.Check(err)
+	ts.Defer(func() {
+		if err := stop(); err != nil {
+			ts.Logf("the local cloud ended: %v", err)
+		}
+	})
+	ts.Setenv("TFTCTL_ENDPOINT_OVERRIDE", "http://"+address)
+	if file := ts.MkAbs("tftctl.yaml"); !exists(file) {
+		ts.Check(os.WriteFile(file, []byte(project), 0o644))
+	}
+	if len(args) == 0 {
+		return
+	}
+	split, err := deploy.ParseSplit(args[0])
+	ts.Check(err)
+	strategy := "all"
+	for part := range strings.SplitSeq(args[0], ",") {
+		v, _, _ := strings.Cut(part, "=")
+		writeBundle(ts, ts.MkAbs(filepath.Join(".cloud", v)), v)
+		ts.Check(ts.Exec("tftctl", "model", "push", filepath.Join(".cloud", v), "--version", strings.TrimPrefix(v, "v")))
+		ts.Check(ts.Exec("tftctl", "deploy", "--model", "forecast@"+v, "--strategy", strategy, "--auto-approve"))
+		strategy = "dark"
+	}
+	ts.Check(ts.Exec("tftctl", "traffic", "set", split.String()))
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+func cmdBundle(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: bundle DIR [TEXT...]")
+	}
+	writeBundle(ts, ts.MkAbs(args[0]), strings.Join(args[1:], " "))
+}
+
+// writeBundle writes a bundle whose model is no model: what plays the server
+// does not load it.
+func writeBundle(ts *testscript.TestScript, dir, text string) {
+	ts.Check(os.MkdirAll(dir, 0o755))
+	m := model.Manifest{Schema: model.ManifestSchema, Name: "forecast", Model: "model.onnx"}
+	for _, f := range []struct{ path, content string }{
+		{"model.onnx", "a model: " + text},
+		{"sample.json", `{"instances":[{"x":[1]}]}`},
+		{"schema.json", `{"schema":"tftctl/model-schema/v1","inputs":[{"name":"x","dtype":"float32","shape":[1]}],"outputs":[{"name":"y","dtype":"float32","shape":[1],"unit":"%"}]}`},
+	} {
+		ts.Check(os.WriteFile(filepath.Join(dir, f.path), []byte(f.content), 0o644))
+		m.Files = append(m.Files, model.File{Path: f.path, Bytes: int64(len(f.content)), SHA256: model.DigestOf([]byte(f.content)).Hex()})
+	}
+	content, err := json.MarshalIndent(m, "", "  ")
+	ts.Check(err)
+	ts.Check(os.WriteFile(filepath.Join(dir, model.ManifestFile), content, 0o644))
+}
+
+func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits N COMMAND...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			ts.Fatalf("%s: %v", strings.Join(args[1:], " "), err)
+		}
+		got = exit.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("%s: exit code %d, want %d", strings.Join(args[1:], " "), got, want)
+	}
+}
+
+func cmdJSON(ts *testscript.TestScript, neg bool, args []string) {
+	if neg {
+		ts.Fatalf("usage: json [PATH=REGEXP...]")
+	}
+	d := json.NewDecoder(bytes.NewReader([]byte(ts.ReadFile("stdout"))))
+	d.UseNumber()
+	var object map[string]any
+	if err := d.Decode(&object); err != nil {
+		ts.Fatalf("standard output is no JSON object: %v", err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		ts.Fatalf("standard output holds more than one JSON object")
+	}
+	for _, arg := range args {
+		path, want, found := strings.Cut(arg, "=")
+		if !found {
+			ts.Fatalf("%q is not PATH=REGEXP", arg)
+		}
+		form, err := regexp.Compile("^(?s:" + want + ")$")
+		ts.Check(err)
+		if got := textAt(object, path); !form.MatchString(got) {
+			ts.Fatalf("%s is %q, want %s", path, got, want)
+		}
+	}
+}
+
+// textAt returns what stands at a dotted path in v: a text or number as it is,
+// anything else as JSON, "" where there is nothing.
+func textAt(v any, path string) string {
+	for step := range strings.SplitSeq(path, ".") {
+		switch at := v.(type) {
+		case map[string]any:
+			v = at[step]
+		case []any:
+			n, err := strconv.Atoi(step)
+			if err != nil || n >= len(at) {
+				return ""
+			}
+			v = at[n]
+		default:
+			return ""
+		}
+	}
+	switch v := v.(type) {
+	case nil:
+		return ""
+	case string:
+		return v
+	}
+	content, err := json.Marshal(v)
+	if err != nil {
+		return err.Error()
+	}
+	return string(content)
+}
+
+func cmdForeign(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: foreign SERVICE")
+	}
+	place := gcp.Endpoint{
+		Address: strings.TrimPrefix(ts.Getenv("TFTCTL_ENDPOINT_OVERRIDE"), "http://"), Project: "local-dev", Region: "us-central1",
+	}
+	ctx := context.Background()
+	opts, err := place.Options(ctx, "run")
+	ts.Check(err)
+	services, err := run.NewServicesClient(ctx, opts...)
+	ts.Check(err)
+	defer services.Close()
+	op, err := services.CreateService(ctx, &runpb.CreateServiceRequest{
+		Parent: place.Parent(), ServiceId: args[0],
+		Service: &runpb.Service{Template: &runpb.RevisionTemplate{Containers: []*runpb.Container{{Image: "somebody/elses:1"}}}},
+	})
+	ts.Check(err)
+	ts.Check(gcp.WaitOperation(ctx, services, op.Name()))
+}
