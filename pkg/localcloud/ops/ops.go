@@ -144,8 +144,8 @@ func (o *Operations) Fail(tx *state.Tx, name string, metadata proto.Message, why
 
 func (o *Operations) end(tx *state.Tx, name string, metadata proto.Message, set func(*longrunningpb.Operation)) error {
 	var op longrunningpb.Operation
-	if ok, err := tx.GetMessage(kindOperation, name, &op); err != nil || !ok {
-		return err // one that is not there has no one waiting for it
+	if ok, err := tx.GetMessage(kindOperation, name, &op); err != nil || !ok || op.GetDone() {
+		return err // how an operation has ended does not change, and one that is not there has nobody waiting
 	}
 	if metadata != nil {
 		packed, err := anypb.New(metadata)

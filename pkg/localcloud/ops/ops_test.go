@@ -216,10 +216,10 @@ func TestReconcilerRunsOncePerResourceAndAgainWhenKicked(t *testing.T) {
 		r.Kick("a")
 		r.Kick("a")
 		synctest.Wait()
+		r.Close()
 		if runs != 2 || superseded != ops.ErrSuperseded {
 			t.Errorf("%d runs, the first ended by %v", runs, superseded)
 		}
-		r.Close()
 		r.Kick("a")
 		synctest.Wait()
 		if runs != 2 {
@@ -240,10 +240,10 @@ func TestReconcilerComesBackAfterAnError(t *testing.T) {
 		})
 		r.Kick("a")
 		<-time.After(time.Minute)
+		r.Close()
 		if runs != 4 {
 			t.Errorf("%d runs, want 4", runs)
 		}
-		r.Close()
 	})
 }
 

@@ -66,17 +66,15 @@ func (s *cloudRun) look(name string) (*world, error) {
 // them wait until they are ready.
 func (s *Server) Resume(ctx context.Context) ([]*fleet.Instance, error) {
 	var names []string
-	err := s.Store.View(func(tx *state.Tx) error {
-		for _, kind := range []string{kindService, kindGone} {
-			err := tx.Scan(kind, "", func(name string, _ []byte) error {
-				names = append(names, name)
-				return nil
-			})
-			if err != nil {
-				return err
-			}
+	var tasks []ops.Task
+	err := s.Store.View(func(tx *state.Tx) (err error) {
+		if tasks, err = s.Ops.Unfinished(tx, ""); err != nil {
+			return err
 		}
-		return nil
+		return tx.Scan(kindService, "", func(name string, _ []byte) error {
+			names = append(names, name)
+			return nil
+		})
 	})
 	if err != nil {
 		return nil, err
@@ -87,15 +85,15 @@ func (s *Server) Resume(ctx context.Context) ([]*fleet.Instance, error) {
 		if err != nil {
 			return nil, err
 		}
-		if w.service != nil {
-			started, err := s.restore(ctx, w)
-			if err != nil {
-				s.Log.Error("serve again", "service", name, "error", err)
-			}
-			all = append(all, started...)
+		started, err := s.restore(ctx, w)
+		if err != nil {
+			s.Log.Error("serve again", "service", name, "error", err)
 		}
-		if len(w.tasks) > 0 {
-			s.reconciler.Kick(name)
+		all = append(all, started...)
+	}
+	for _, t := range tasks {
+		if serviceName.MatchString(t.Resource) {
+			s.reconciler.Kick(t.Resource)
 		}
 	}
 	return all, nil

@@ -12,6 +12,8 @@ import (
 
 	"cloud.google.com/go/aiplatform/apiv1/aiplatformpb"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/tftctl/tftctl/pkg/localcloud/fleet"
 	"github.com/tftctl/tftctl/pkg/localcloud/front"
@@ -113,19 +115,16 @@ func (s *Server) Close() {
 // the uploads and deployments that were unfinished then. It returns the instances
 // that this needs.
 func (s *Server) Resume(ctx context.Context) ([]*fleet.Instance, error) {
-	var endpoints, operations []string
-	err := s.Store.View(func(tx *state.Tx) error {
-		collect := func(into *[]string) func(string, []byte) error {
-			return func(name string, _ []byte) error {
-				*into = append(*into, name)
-				return nil
-			}
+	var endpoints []string
+	var tasks []ops.Task
+	err := s.Store.View(func(tx *state.Tx) (err error) {
+		if tasks, err = s.Ops.Unfinished(tx, ""); err != nil {
+			return err
 		}
-		return errors.Join(
-			tx.Scan(kindEndpoint, "", collect(&endpoints)),
-			tx.Scan(kindUpload, "", collect(&operations)),
-			tx.Scan(kindDeploy, "", collect(&operations)),
-		)
+		return tx.Scan(kindEndpoint, "", func(name string, _ []byte) error {
+			endpoints = append(endpoints, name)
+			return nil
+		})
 	})
 	if err != nil {
 		return nil, err
@@ -138,8 +137,10 @@ func (s *Server) Resume(ctx context.Context) ([]*fleet.Instance, error) {
 		}
 		all = append(all, started...)
 	}
-	for _, name := range operations {
-		s.reconciler.Kick(name)
+	for _, t := range tasks {
+		if endpointName.MatchString(t.Resource) || modelName.MatchString(t.Resource) {
+			s.reconciler.Kick(t.Name)
+		}
 	}
 	return all, nil
 }
@@ -164,7 +165,10 @@ func (s *platform) reconcile(ctx context.Context, operation string) error {
 	case deploys:
 		return s.deploy(ctx, operation, &deploy)
 	}
-	return nil // it is done
+	// It is done already, or what it was about is gone.
+	return s.Ops.Update(func(tx *state.Tx) error {
+		return s.Ops.Fail(tx, operation, nil, status.Error(codes.Aborted, "The operation cannot be continued."))
+	})
 }
 
 // sync brings the front to what is stored of an endpoint, and starts what is
