@@ -43,7 +43,8 @@ type StepResult struct {
 	Millis int64  `json:"ms"`
 }
 
-// What the demo promises; `make demo` fails when one does not hold.
+// What the demo promises. It fails when answers are wrong or lost; times depend
+// on the machine, and are said.
 const (
 	leastRequests   = 1000
 	mostGolden      = 1e-4 // standard deviations of the output
