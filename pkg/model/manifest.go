@@ -50,6 +50,13 @@ func (m Manifest) Size() int64 {
 	return sum
 }
 
+// maxFileBytes and maxFiles bound what a manifest can promise, so that sums of
+// sizes stay numbers.
+const (
+	maxFileBytes = 1 << 40
+	maxFiles     = 10_000
+)
+
 // ReadManifest reads a manifest and refuses one that leaves its folder, lists
 // a file twice, or was written by a later version of the format.
 func ReadManifest(content []byte) (Manifest, error) {
@@ -64,6 +71,9 @@ func ReadManifest(content []byte) (Manifest, error) {
 	if err := CheckName(m.Name); err != nil {
 		return Manifest{}, err
 	}
+	if len(m.Files) > maxFiles {
+		return Manifest{}, fault.Newf(fault.TooLarge, "%s lists %d files, more than %d", ManifestFile, len(m.Files), maxFiles)
+	}
 	seen := make(map[string]bool, len(m.Files))
 	for i, f := range m.Files {
 		bad := func(why string) error {
@@ -77,8 +87,8 @@ func ReadManifest(content []byte) (Manifest, error) {
 			return Manifest{}, bad("is the manifest itself")
 		case seen[f.Path]:
 			return Manifest{}, bad("is listed twice")
-		case f.Bytes < 0:
-			return Manifest{}, bad("has a negative size")
+		case f.Bytes < 0 || f.Bytes > maxFileBytes:
+			return Manifest{}, bad("has a size that no model file has")
 		case !digestForm.MatchString("sha256:" + f.SHA256):
 			return Manifest{}, bad("has no SHA-256 digest of 64 lower-case hexadecimal digits")
 		}
