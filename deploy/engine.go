@@ -90,15 +90,17 @@ func (r *run) forward(ctx context.Context) (status string, err error) {
 
 func (r *run) stage(ctx context.Context, stage Stage) error {
 	for _, s := range stage.Steps {
-		r.Tell(Event{stage.Name, &s, "started"})
+		began := time.Now()
+		r.Tell(Event{Stage: stage.Name, Step: &s})
 		changed, err := r.step(ctx, s)
 		if changed {
 			r.done = append(r.done, s)
 		}
 		if err != nil {
+			r.Tell(Event{Stage: stage.Name, Step: &s, Text: "failed"})
 			return err
 		}
-		r.Tell(Event{stage.Name, &s, "done"})
+		r.Tell(Event{Stage: stage.Name, Step: &s, Took: time.Since(began)})
 	}
 	if stage.Smoke != "" && r.Gate != nil {
 		r.Tell(Event{Stage: stage.Name, Text: "smoke check of " + stage.Smoke})
@@ -173,12 +175,14 @@ func (r *run) back(ctx context.Context, cause error) (status string, err error) 
 	var failed error
 	for _, s := range slices.Backward(r.done) {
 		back := s.Reversed()
-		r.Tell(Event{"undo", &back, "started"})
+		began := time.Now()
+		r.Tell(Event{Stage: "undo", Step: &back})
 		if _, err := r.step(ctx, back); err != nil {
+			r.Tell(Event{Stage: "undo", Step: &back, Text: "failed"})
 			failed = errors.Join(failed, err)
 			continue
 		}
-		r.Tell(Event{"undo", &back, "done"})
+		r.Tell(Event{Stage: "undo", Step: &back, Took: time.Since(began)})
 	}
 	if failed != nil {
 		return journal.Failed, fault.Wrap(fault.Mixed, errors.Join(cause, failed), "%v; undoing did not finish: %v", cause, failed).

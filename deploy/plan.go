@@ -92,7 +92,7 @@ func NewPlan(now Snapshot, goal Goal) (Plan, error) {
 		p.Final = true
 	case goal.Release != nil:
 		p.Stages, err = rollout(now, goal)
-		p.Final = len(goal.Percents) > 0 && goal.Percents[len(goal.Percents)-1] == 100
+		p.Final = hasAll(p.after(), goal.Release.ID)
 	default:
 		p.Stages, err = rearrangement(now, goal)
 		p.Final = true
@@ -138,6 +138,16 @@ func (p Plan) Check() error {
 	return nil
 }
 
+// hasAll reports whether release id has all traffic at every target that serves.
+func hasAll(in Snapshot, id string) bool {
+	for _, t := range servers(in) {
+		if in[t][SplitFact] != (Split{id: 100}).String() {
+			return false
+		}
+	}
+	return true
+}
+
 // Serving returns the release with the largest share at any target.
 func (s Snapshot) Serving() string { return most(s, "") }
 
@@ -173,7 +183,10 @@ func rollout(now Snapshot, goal Goal) ([]Stage, error) {
 			return nil, fault.Newf(fault.Invalid, "steps %v do not rise from 1 to 100", goal.Percents).WithHint("such as --steps 1,5,25,50")
 		}
 	}
-	id := goal.Release.ID
+	id, percents := goal.Release.ID, goal.Percents
+	if len(percents) > 0 && most(now, id) == "" {
+		percents = []int{100} // there is nobody to share with
+	}
 	facts := clone(now)
 	change := changer(facts, goal.Release)
 
@@ -198,9 +211,9 @@ func rollout(now Snapshot, goal Goal) ([]Stage, error) {
 	stages := []Stage{prepare}
 	keep := most(now, id) // what a rollback goes back to stays ready
 
-	for i, pc := range goal.Percents {
+	for i, pc := range percents {
 		stage := Stage{Name: fmt.Sprintf("%d %%", pc), Smoke: id}
-		if i < len(goal.Percents)-1 || pc < 100 {
+		if i < len(percents)-1 || pc < 100 {
 			stage.Bake = goal.Bake
 		}
 		for _, t := range servers(now) {

@@ -2,7 +2,7 @@ package deploy
 
 import (
 	"context"
-	"fmt"
+	"time"
 )
 
 // Runner is what carries out plans.
@@ -20,19 +20,13 @@ type Report struct {
 	Warnings []string `json:"warnings,omitempty"` // of cleaning up
 }
 
-// Event is one line of a run's progress.
+// Event is one moment of a run's progress.
 type Event struct {
 	Stage string
-	Step  *Step  // nil: about the stage
-	Text  string // started, done, already, undoing, undone, smoke, bake
+	Step  *Step // nil: about the stage
+	Text  string
+	Took  time.Duration // of a step that has ended; 0: it has begun
 }
 
 // Tell is told of progress as it happens.
 type Tell func(Event)
-
-func (e Event) String() string {
-	if e.Step == nil {
-		return fmt.Sprintf("%s: %s", e.Stage, e.Text)
-	}
-	return fmt.Sprintf("%s: %s: %s", e.Stage, *e.Step, e.Text)
-}

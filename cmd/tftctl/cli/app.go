@@ -183,7 +183,7 @@ func (p *Project) Runner(gate deploy.Gate) deploy.Runner {
 	if p.app.dryRun {
 		return deploy.Rehearsal(p.targets)
 	}
-	engine := deploy.Engine{Targets: p.targets, Gate: gate, Journal: p.journal, By: who(), Tell: func(e deploy.Event) { p.app.Say("%s", e) }}
+	engine := deploy.Engine{Targets: p.targets, Gate: gate, Journal: p.journal, By: who(), Tell: teller(p.app)}
 	return deploy.Locked(engine, p.lock)
 }
 

@@ -79,7 +79,7 @@ func readSeries(features, schema, body []byte, predictions []json.RawMessage) (*
 		}
 	}
 	step := time.Duration(f.StepSeconds) * time.Second
-	caption := fmt.Sprintf("%s: the last %s, then p10, p50 and p90 of the next %s",
-		f.Targets[0], time.Duration(len(out.History))*step, time.Duration(len(out.P50))*step)
+	caption := fmt.Sprintf("%s: the last %.3g h, then p10, p50 and p90 of the next %.3g h",
+		f.Targets[0], (time.Duration(len(out.History)) * step).Hours(), (time.Duration(len(out.P50)) * step).Hours())
 	return out, caption, nil
 }
