@@ -89,7 +89,7 @@ func (r *run) forward(ctx context.Context) (status string, err error) {
 }
 
 func (r *run) stage(ctx context.Context, stage Stage) error {
-	for _, s := range stage.Steps {
+	for i, s := range stage.Steps {
 		began := time.Now()
 		r.Tell(Event{Stage: stage.Name, Step: &s})
 		changed, err := r.step(ctx, s)
@@ -97,6 +97,9 @@ func (r *run) stage(ctx context.Context, stage Stage) error {
 			r.done = append(r.done, s)
 		}
 		if err != nil {
+			if changed { // one call may have made the facts of later steps true as well
+				r.done = append(r.done, stage.Steps[i+1:]...)
+			}
 			r.Tell(Event{Stage: stage.Name, Step: &s, Text: "failed"})
 			return err
 		}

@@ -131,6 +131,9 @@ func (st state) facts() deploy.Facts {
 	split := deploy.Split{}
 	for _, t := range st.service.GetTrafficStatuses() {
 		name := short(t.GetRevision())
+		if name == "" { // whatever is the latest, at a service of somebody else's
+			name = short(st.service.GetLatestReadyRevision())
+		}
 		id := st.releases[name]
 		if id != "" && t.GetTag() == id && ready(st.revisions[name]) {
 			facts[deploy.ReleaseFact(id)] = deploy.Ready
@@ -235,8 +238,9 @@ func (st state) traffic(split deploy.Split, added, removed string) []*runpb.Traf
 	for _, t := range st.service.GetTraffic() { // tags without traffic stay, ours and others'
 		name := short(t.GetRevision())
 		id := t.GetTag()
-		if id == "" || id == removed || seen[st.releases[name]] && st.releases[name] == id {
-			continue
+		ours := st.releases[name] == id
+		if id == "" || id == removed || ours && (seen[id] || !ready(st.revisions[name])) {
+			continue // a release that did not get ready would hold up whatever comes after it
 		}
 		target(name, id, 0)
 	}
