@@ -22,7 +22,7 @@ import (
 func TestWhatIsNotServedSaysSoAndNamesItself(t *testing.T) {
 	t.Parallel()
 	c := open(t, t.TempDir())
-	err := c.services.Connection().Invoke(t.Context(), "/google.cloud.run.v2.Jobs/ListJobs", &emptypb.Empty{}, &emptypb.Empty{})
+	err := c.conn.Invoke(t.Context(), "/google.cloud.run.v2.Jobs/ListJobs", &emptypb.Empty{}, &emptypb.Empty{})
 	if status.Code(err) != codes.Unimplemented || !strings.Contains(err.Error(), "google.cloud.run.v2.Jobs/ListJobs") {
 		t.Errorf("an unknown method answered %v", err)
 	}

@@ -96,8 +96,7 @@ func Open(_ context.Context, o Options) (*Platform, error) {
 	}
 	p := &Platform{options: o, store: store, ready: make(chan struct{})}
 	if err := p.open(); err != nil {
-		store.Close()
-		return nil, fmt.Errorf("open the local cloud: %w", err)
+		return nil, errors.Join(fmt.Errorf("open the local cloud: %w", err), store.Close())
 	}
 	return p, nil
 }
@@ -106,7 +105,7 @@ func (p *Platform) open() error {
 	var err error
 	p.storage, err = storage.New(p.store, filepath.Join(p.options.Dir, "blobs"), storage.Options{
 		Log:           p.options.Log,
-		ProjectNumber: func(project string) uint64 { return projectNumber(project) },
+		ProjectNumber: projectNumber,
 	})
 	if err != nil {
 		return err

@@ -52,7 +52,7 @@ func servePlatform() int {
 	control, front := listen(), listen()
 	go func() {
 		<-p.Ready()
-		fmt.Println(control.Addr(), front.Addr())
+		fmt.Fprintln(os.Stdout, control.Addr(), front.Addr())
 	}()
 	if err := p.Serve(ctx, control, front); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -90,6 +90,7 @@ type cloud struct {
 	predict   *aiplatform.PredictionClient
 	secrets   *secretmanager.Client
 	http      *http.Client
+	conn      *grpc.ClientConn // for what the clients above have no method for
 }
 
 // open starts a cloud over dir in this process and stops it with the test, or
@@ -155,11 +156,13 @@ func connect(t *testing.T, control, front string) *cloud {
 	must(err)
 	c.secrets, err = secretmanager.NewClient(t.Context(), o...)
 	must(err)
+	c.conn, err = grpc.NewClient(control, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	must(err)
 	return c
 }
 
 func (c *cloud) close() {
-	for _, client := range []interface{ Close() error }{c.services, c.revisions, c.models, c.endpoints, c.predict, c.secrets} {
+	for _, client := range []interface{ Close() error }{c.services, c.revisions, c.models, c.endpoints, c.predict, c.secrets, c.conn} {
 		client.Close()
 	}
 	c.http.CloseIdleConnections()

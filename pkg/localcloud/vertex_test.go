@@ -1,6 +1,7 @@
 package localcloud_test
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -239,7 +240,7 @@ func TestVersionsAndTheirAliases(t *testing.T) {
 	var versions []string
 	for it := c.models.ListModelVersions(t.Context(), &aiplatformpb.ListModelVersionsRequest{Name: model, PageSize: 1}); ; {
 		v, err := it.Next()
-		if err == iterator.Done {
+		if errors.Is(err, iterator.Done) {
 			break
 		}
 		if err != nil {
@@ -367,7 +368,7 @@ func TestRawPredictPassesTheBodyThrough(t *testing.T) {
 	}})
 	e := newEndpoint(t, c, "forecasts")
 	d := mustDeploy(t, c, e, model, map[string]int32{"0": 100})
-	client := aiplatformpb.NewPredictionServiceClient(c.predict.Connection())
+	client := aiplatformpb.NewPredictionServiceClient(c.conn)
 	var header grpcmetadata.MD
 	res, err := client.RawPredict(t.Context(), &aiplatformpb.RawPredictRequest{
 		Endpoint: e, HttpBody: &httpbody.HttpBody{ContentType: "text/csv", Data: []byte("a,b\n1,2\n")},

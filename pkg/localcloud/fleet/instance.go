@@ -171,7 +171,7 @@ const (
 // its parent dies is sent when the thread that forked it ends, not the process.
 func (i *Instance) supervise() {
 	runtime.LockOSThread()
-	defer i.output.Close()
+	defer i.output.close()
 	defer func() { i.port.release() }()
 
 	backoff := shortestBackoff
@@ -280,7 +280,8 @@ func (i *Instance) live() error {
 // be signalled with it, and dead when we are.
 func (i *Instance) command() *exec.Cmd {
 	port := i.port.port
-	cmd := exec.Command(i.options.Server, i.spec.Args...)
+	// Not tied to a context: that would kill it without a SIGTERM.
+	cmd := exec.CommandContext(context.Background(), i.options.Server, i.spec.Args...)
 	cmd.Env = append(bareEnvironment(), i.options.Env...)
 	cmd.Env = append(cmd.Env, i.spec.Env(port)...)
 	cmd.Stdout, cmd.Stderr = i.output, i.output

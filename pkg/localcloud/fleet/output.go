@@ -56,7 +56,7 @@ func (o *output) Write(p []byte) (int, error) {
 	}
 	if o.size+int64(len(p)) > mostOutput {
 		o.file.Close()
-		os.Rename(o.path, o.path+".1") // if not, the file is begun anew all the same
+		_ = os.Rename(o.path, o.path+".1") // if not, the file is begun anew all the same
 		if err := o.open(os.O_TRUNC); err != nil {
 			return len(p), nil
 		}
@@ -66,10 +66,12 @@ func (o *output) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (o *output) Close() error {
+// close lets go of the file. What could not be written is lost, like all that a
+// process says when nobody can write it down.
+func (o *output) close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.file.Close()
+	o.file.Close()
 }
 
 // lastLine returns the last line that is not empty.

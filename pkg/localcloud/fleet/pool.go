@@ -81,7 +81,7 @@ func (p *Pool) Retire(key string, patience time.Duration) {
 	k.retire = cancel
 	p.wg.Go(func() {
 		defer cancel()
-		p.landed(ctx, k.instance.spec.Name) // or patience has ended: the instance goes either way
+		_ = p.landed(ctx, k.instance.spec.Name) // or patience has ended: the instance goes either way
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if errors.Is(ctx.Err(), context.Canceled) {

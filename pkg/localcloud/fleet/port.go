@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"context"
 	"net"
 	"strconv"
 	"time"
@@ -24,7 +25,7 @@ func (r *reservation) release() {
 // taken says whether somebody listens on the port. It is asked when a process
 // that should have listened there has ended.
 func (r *reservation) taken() bool {
-	conn, err := net.DialTimeout("tcp", r.address(), time.Second)
+	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(context.Background(), "tcp", r.address())
 	if err != nil {
 		return false
 	}

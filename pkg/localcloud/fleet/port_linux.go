@@ -17,7 +17,7 @@ func reserve() (*reservation, error) {
 	}
 	r, err := bind(fd)
 	if err != nil {
-		syscall.Close(fd)
+		_ = syscall.Close(fd) // the error that counts is the one before
 		return nil, err
 	}
 	return r, nil
@@ -36,6 +36,6 @@ func bind(fd int) (*reservation, error) {
 	}
 	return &reservation{
 		port: name.(*syscall.SockaddrInet4).Port,
-		hold: func() { syscall.Close(fd) },
+		hold: func() { _ = syscall.Close(fd) }, // a socket that was never connected has nothing to lose
 	}, nil
 }

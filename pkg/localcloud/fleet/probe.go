@@ -45,7 +45,7 @@ func (i *Instance) watch(ctx context.Context) error {
 			return err
 		}
 	}
-	if ctx.Err() != nil {
+	if over(ctx) {
 		return nil
 	}
 	i.become(Ready)
@@ -82,11 +82,15 @@ func (i *Instance) watch(ctx context.Context) error {
 	if i.spec.Live != nil {
 		<-lost // ends with ctx at the latest
 	}
-	if ctx.Err() != nil {
+	if over(ctx) {
 		return nil
 	}
 	return fmt.Errorf("the container failed its liveness probe %d times", max(i.spec.Live.Failures, 1))
 }
+
+// over says whether the process has ended that ctx belongs to: then its probes do
+// not matter any more.
+func over(ctx context.Context) bool { return ctx.Err() != nil }
 
 // awaitPass returns nil once the probe passes or ctx ends, and an error when the
 // probe has used up its time.
@@ -103,7 +107,10 @@ func (i *Instance) awaitPass(ctx context.Context, p Probe, name string) error {
 	defer pace.Stop()
 	for {
 		err := i.attempt(ctx, p)
-		if err == nil || ctx.Err() != nil {
+		if err == nil {
+			return nil
+		}
+		if over(ctx) {
 			return nil
 		}
 		if time.Since(began) > p.budget() {
@@ -186,7 +193,7 @@ func get(ctx context.Context, url string, headers http.Header) error {
 		return err
 	}
 	defer res.Body.Close()
-	io.Copy(io.Discard, io.LimitReader(res.Body, 64<<10)) // a probe's answer is its status
+	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, 64<<10)) // a probe's answer is its status
 	if res.StatusCode < 200 || res.StatusCode >= 400 {
 		return fmt.Errorf("%s answers %s", req.URL.Path, res.Status)
 	}

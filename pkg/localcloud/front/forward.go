@@ -141,7 +141,7 @@ func (f *Front) relay(w http.ResponseWriter, res *http.Response, entry *Entry) e
 	header.Set("Server", "Google Frontend")
 	w.WriteHeader(res.StatusCode)
 	if whole {
-		w.Write(held) // a caller that is gone has been answered as well as can be
+		_, _ = w.Write(held) // a caller that is gone has been answered as well as can be
 		return nil
 	}
 	err := stream(w, res.Body)
@@ -159,10 +159,10 @@ func stream(w http.ResponseWriter, from io.Reader) error {
 	for {
 		n, err := from.Read(buffer)
 		if n > 0 {
-			if _, err := w.Write(buffer[:n]); err != nil {
-				return nil
+			if _, gone := w.Write(buffer[:n]); gone != nil {
+				return nil //nolint:nilerr // nobody is left to answer, which is no fault of the backend
 			}
-			flush.Flush() // what cannot be flushed is sent at the end
+			_ = flush.Flush() // what cannot be flushed is sent at the end
 		}
 		if err == io.EOF {
 			return nil
@@ -277,16 +277,22 @@ func outgoing(ctx context.Context, address string, req Request) *http.Request {
 		out.Body, _ = out.GetBody() // never fails, see the line above
 	}
 	// An empty list of this header sends none and tells the transport that it
-	// may repeat a request when a kept connection turns out to be closed.
+	// may repeat a request, once, when a kept connection turns out to be closed.
+	// It cannot tell a connection that was closed while idle from a process that
+	// died of the request, so such a request is tried on the next process too.
 	out.Header["X-Idempotency-Key"] = []string{}
 	return out.WithContext(ctx)
 }
+
+// keptIdle is how long a connection is kept for the next request. It is shorter
+// than servers commonly keep theirs, so that it is we who close it.
+const keptIdle = 4 * time.Second
 
 func newTransport() *http.Transport {
 	return &http.Transport{
 		DialContext:         (&net.Dialer{Timeout: time.Second}).DialContext,
 		MaxIdleConnsPerHost: 256,
-		IdleConnTimeout:     30 * time.Second,
+		IdleConnTimeout:     keptIdle,
 		DisableCompression:  true,
 	}
 }

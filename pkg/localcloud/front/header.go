@@ -82,5 +82,5 @@ func reply(w http.ResponseWriter, e *Unanswered) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Server", "Google Frontend")
 	w.WriteHeader(e.Status)
-	json.NewEncoder(w).Encode(map[string]any{"error": map[string]any{"code": e.Status, "message": message}})
+	_ = json.NewEncoder(w).Encode(map[string]any{"error": map[string]any{"code": e.Status, "message": message}}) // a caller that is gone needs no answer
 }

@@ -188,7 +188,7 @@ func TestCancelEndsTheReconcilersContext(t *testing.T) {
 	if _, err := o.CancelOperation(t.Context(), &longrunningpb.CancelOperationRequest{Name: deployment}); err != nil {
 		t.Fatal(err)
 	}
-	if err := context.Cause(ctx); err != ops.ErrCancelled {
+	if err := context.Cause(ctx); !errors.Is(err, ops.ErrCancelled) {
 		t.Errorf("the cause is %v", err)
 	}
 }
@@ -217,7 +217,7 @@ func TestReconcilerRunsOncePerResourceAndAgainWhenKicked(t *testing.T) {
 		r.Kick("a")
 		synctest.Wait()
 		r.Close()
-		if runs != 2 || superseded != ops.ErrSuperseded {
+		if runs != 2 || !errors.Is(superseded, ops.ErrSuperseded) {
 			t.Errorf("%d runs, the first ended by %v", runs, superseded)
 		}
 		r.Kick("a")

@@ -129,10 +129,10 @@ func (s *cloudRun) reconcile(ctx context.Context, name string) error {
 	}
 	wanted := wantedTargets(w.service)
 	backends, err := s.prepare(ctx, w, addressed(wanted))
-	switch {
-	case ctx.Err() != nil:
-		return nil // superseded, and called again; or stopping, and resumed after the next start
-	case err != nil:
+	if ctx.Err() != nil {
+		return nil //nolint:nilerr // overtaken by a change, and called again; or by the end, and resumed after the next start
+	}
+	if err != nil {
 		return s.giveUp(w, err)
 	}
 	s.route(w, wanted, backends)

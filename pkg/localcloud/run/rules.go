@@ -100,8 +100,7 @@ func checkTemplate(id string, t *runpb.RevisionTemplate) error {
 			return invalid(at+".revision", "%q must begin with %q and be at most %d lowercase letters, digits and hyphens", r, id+"-", mostRevisionName)
 		}
 	}
-	switch d := t.GetTimeout().AsDuration(); {
-	case d <= 0 || d > mostTimeout:
+	if d := t.GetTimeout().AsDuration(); d <= 0 || d > mostTimeout {
 		return invalid(at+".timeout", "%s is not within 1s and %s", d, mostTimeout)
 	}
 	if sc := t.GetScaling(); sc.GetMinInstanceCount() < 0 || sc.GetMaxInstanceCount() < sc.GetMinInstanceCount() {
@@ -215,7 +214,7 @@ func checkProbe(at string, p *runpb.Probe, most, port int32) error {
 	case p.GetFailureThreshold() < 1:
 		return invalid(at+".failure_threshold", "%d must be at least 1", p.GetFailureThreshold())
 	}
-	asked := port
+	var asked int32
 	switch {
 	case p.GetGrpc() != nil:
 		return notServed(at + ".grpc")
@@ -470,8 +469,8 @@ func wantedOf(s *runpb.Service) *runpb.Service {
 
 // sameTemplate says whether two templates make the same revision. One that does
 // not name its revision is not different for that.
-func sameTemplate(old, new *runpb.RevisionTemplate) bool {
-	a, b := proto.CloneOf(old), proto.CloneOf(new)
+func sameTemplate(before, after *runpb.RevisionTemplate) bool {
+	a, b := proto.CloneOf(before), proto.CloneOf(after)
 	if b.GetRevision() == "" && a != nil {
 		a.Revision = ""
 	}

@@ -50,5 +50,5 @@ func answer(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
-	e.Encode(v)
+	_ = e.Encode(v) // a caller that is gone needs no answer
 }

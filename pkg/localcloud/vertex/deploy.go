@@ -119,7 +119,7 @@ func (s *platform) deploy(ctx context.Context, operation string, req *aiplatform
 	defer release()
 	key, err := s.startDeployed(ctx, req)
 	if cause := context.Cause(ctx); cause != nil && err != nil {
-		if cause != ops.ErrCancelled {
+		if !errors.Is(cause, ops.ErrCancelled) {
 			return nil // stopping: the next start goes on
 		}
 		err = cause

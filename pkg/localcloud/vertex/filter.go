@@ -21,8 +21,7 @@ func parseFilter(filter, field, collection string) (func(name, display string, l
 		return func(string, string, map[string]string) bool { return true }, nil
 	}
 	for _, term := range and.Split(strings.TrimSpace(filter), -1) {
-		switch m := nameTerm.FindStringSubmatch(term); {
-		case m != nil:
+		if m := nameTerm.FindStringSubmatch(term); m != nil {
 			terms = append(terms, func(_, display string, _ map[string]string) bool { return display == m[1] })
 			continue
 		}

@@ -169,7 +169,7 @@ func checkEndpoint(id string, e *aiplatformpb.Endpoint) error {
 	switch {
 	case e.GetDedicatedEndpointEnabled():
 		return notServed("endpoint.dedicated_endpoint_enabled")
-	case e.GetNetwork() != "" || e.GetPrivateServiceConnectConfig() != nil || e.GetEnablePrivateServiceConnect():
+	case e.GetNetwork() != "" || e.GetPrivateServiceConnectConfig() != nil:
 		return notServed("endpoint: private access")
 	case len(e.GetTrafficSplit()) > 0 || len(e.GetDeployedModels()) > 0:
 		return invalid("endpoint", "a new endpoint has no deployed models and no traffic_split")

@@ -2,6 +2,7 @@ package vertex
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -96,7 +97,7 @@ func (s *platform) upload(ctx context.Context, operation string, req *aiplatform
 	defer release()
 	artifact, err := s.snapshot(ctx, operation, req.GetModel().GetArtifactUri())
 	if cause := context.Cause(ctx); cause != nil {
-		if cause != ops.ErrCancelled {
+		if !errors.Is(cause, ops.ErrCancelled) {
 			return nil // stopping: the next start goes on
 		}
 		err = cause

@@ -62,7 +62,7 @@ func Main() int {
 	if port == "" {
 		port = os.Getenv("PORT")
 	}
-	l, err := net.Listen("tcp", net.JoinHostPort(os.Getenv("TFT_BIND_HOST"), port))
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", net.JoinHostPort(os.Getenv("TFT_BIND_HOST"), port))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -96,7 +96,7 @@ func handler(leaving <-chan struct{}) http.Handler {
 	mux.HandleFunc("/slow", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Began", "yes")
 		w.WriteHeader(http.StatusOK)
-		http.NewResponseController(w).Flush()
+		_ = http.NewResponseController(w).Flush() // what is not flushed comes with the rest
 		select {
 		case <-leaving:
 		case <-r.Context().Done():
@@ -111,7 +111,7 @@ func handler(leaving <-chan struct{}) http.Handler {
 	})
 	mux.HandleFunc("/echo", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", r.Header.Get("Content-Type"))
-		io.Copy(w, r.Body)
+		_, _ = io.Copy(w, r.Body) // a caller that is gone reads no error either
 	})
 	if health := os.Getenv("AIP_HEALTH_ROUTE"); health != "" {
 		var unwell atomic.Bool
@@ -146,8 +146,8 @@ func answer(w http.ResponseWriter, r *http.Request) {
 		for i := range predictions {
 			predictions[i] = reply
 		}
-		json.NewEncoder(w).Encode(map[string]any{"predictions": predictions})
+		_ = json.NewEncoder(w).Encode(map[string]any{"predictions": predictions}) // a caller that is gone reads no error either
 		return
 	}
-	json.NewEncoder(w).Encode(reply)
+	_ = json.NewEncoder(w).Encode(reply) // as above
 }
