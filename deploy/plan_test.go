@@ -183,7 +183,7 @@ func TestSplitForms(t *testing.T) {
 		"v10-a=50,v9-b=50": "v9-b=50,v10-a=50",
 		"v1=100,v2=0":      "v1=100",
 		"":                 "",
-		" v1=1 , v2=99 ":   "v1=1,v2=99",
+		"v1=1 , v2=99":     "v1=1,v2=99",
 	} {
 		s, err := deploy.ParseSplit(in)
 		if err != nil || s.String() != want {

@@ -266,6 +266,6 @@ func rewrite(t *testing.T, dir, file string, sign bool, change func([]byte) []by
 }
 
 // replace is a change of text.
-func replace(old, new string) func([]byte) []byte {
-	return func(b []byte) []byte { return []byte(strings.Replace(string(b), old, new, 1)) }
+func replace(was, is string) func([]byte) []byte {
+	return func(b []byte) []byte { return []byte(strings.Replace(string(b), was, is, 1)) }
 }

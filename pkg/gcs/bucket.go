@@ -68,10 +68,12 @@ func (b *Bucket) Ensure(ctx context.Context) error {
 		Location:                 b.place.Region,
 		UniformBucketLevelAccess: storage.UniformBucketLevelAccess{Enabled: true},
 	})
-	if err = gcp.Fault(err); fault.KindOf(err) == fault.Stale && err != nil {
-		return nil // somebody else made it meanwhile
+	err = b.wrap("create", "", err)
+	if fault.KindOf(err) == fault.Stale {
+		_, err = c.Bucket(b.name).Attrs(ctx) // somebody else made it meanwhile
+		return b.wrap("look for", "", err)
 	}
-	return b.wrap("create", "", err)
+	return err
 }
 
 // Get implements blob.Store.

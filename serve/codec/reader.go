@@ -32,12 +32,12 @@ func (r *Reader) Begin(open byte, place fmt.Stringer) error {
 	return r.mismatch(place, want)
 }
 
-// More tells whether the object or array that close ends has another member.
-// It reads the comma before that member, or close. First is true before the
+// More tells whether the object or array that end closes has another member.
+// It reads the comma before that member, or end. First is true before the
 // first member.
-func (r *Reader) More(first bool, close byte, place fmt.Stringer) (bool, error) {
+func (r *Reader) More(first bool, end byte, place fmt.Stringer) (bool, error) {
 	switch c := r.peek(); {
-	case c == close:
+	case c == end:
 		r.at++
 		return false, nil
 	case first:
@@ -129,7 +129,7 @@ func (r *Reader) garbage(place fmt.Stringer) error {
 
 // mismatch is the error for a value of another type than want.
 func (r *Reader) mismatch(place fmt.Stringer, want string) error {
-	found := ""
+	var found string
 	switch c := r.peek(); {
 	case c == '{':
 		found = "an object"

@@ -3,6 +3,7 @@ package drain_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -51,7 +52,7 @@ func start(t *testing.T, o drain.Options, h http.Handler) *duck {
 	t.Cleanup(func() {
 		d.http.Close()
 		cut(nil)
-		if err := <-ended; err != http.ErrServerClosed {
+		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
 			t.Errorf("the server ended with %v", err)
 		}
 	})

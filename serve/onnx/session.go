@@ -71,8 +71,8 @@ func newSession(path string, schema model.Schema) (*ort.DynamicAdvancedSession, 
 }
 
 // tuned returns the options under which forecasters run fastest on shared
-// processors. A misspelt key is accepted in silence, so a test measures each
-// by its effect.
+// processors. A misspelt key is accepted in silence: a test proves the fusion's
+// by the graph that is run.
 func tuned() (*ort.SessionOptions, error) {
 	o, err := ort.NewSessionOptions()
 	if err != nil {

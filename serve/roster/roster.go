@@ -27,12 +27,12 @@ type entry struct {
 // New returns a Roster that serves nothing yet.
 func New() *Roster { return &Roster{} }
 
-// Enter makes m the current model. Close frees it and is called once, when
+// Enter makes m the current model. Free frees it and is called once, when
 // another has taken its place and its last request has ended.
-func (r *Roster) Enter(m *predict.Model, close func()) {
+func (r *Roster) Enter(m *predict.Model, free func()) {
 	r.mu.Lock()
 	before := r.current
-	r.current = &entry{model: m, users: 1, close: close}
+	r.current = &entry{model: m, users: 1, close: free}
 	r.mu.Unlock()
 	r.leave(before)
 }
