@@ -6,6 +6,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
+	"maps"
+	"net"
+	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -43,7 +48,6 @@ type Config struct {
 // Model is what is released.
 type Model struct {
 	Name     string   `yaml:"name"`
-	Dir      string   `yaml:"dir"` // of the bundle, relative to the file
 	Versions Versions `yaml:"versions"`
 }
 
@@ -91,7 +95,6 @@ type Rollout struct {
 	Strategy string   `yaml:"strategy"` // dark, canary, all
 	Steps    []int    `yaml:"steps"`    // whole percents, then 100
 	Bake     Duration `yaml:"bake"`
-	Timeout  Duration `yaml:"timeout"`
 }
 
 // Duration is a time.Duration that is written as 30s, 10m, 90d.
@@ -99,21 +102,25 @@ type Duration time.Duration
 
 // UnmarshalYAML reads a duration.
 func (d *Duration) UnmarshalYAML(content []byte) error {
-	text := strings.Trim(strings.TrimSpace(string(content)), `"'`)
-	days, isDays := strings.CutSuffix(text, "d")
-	if isDays {
-		text = days + "h"
+	v, err := parseDuration(strings.Trim(strings.TrimSpace(string(content)), `"'`))
+	*d = v
+	return err
+}
+
+func parseDuration(s string) (Duration, error) {
+	text, day := s, time.Duration(1)
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		text, day = days+"h", 24
 	}
 	v, err := time.ParseDuration(text)
-	if err != nil || v < 0 {
-		return fault.Newf(fault.Invalid, "%q is no duration", strings.TrimSpace(string(content))).WithHint("write 30s, 10m, 2h or 90d")
+	if err != nil || v < 0 || v > longest/day {
+		return 0, fault.Newf(fault.Invalid, "%q is no duration", s).WithHint("write 30s, 10m, 2h or 90d, at most %dd", longest/(24*time.Hour))
 	}
-	if isDays {
-		v *= 24
-	}
-	*d = Duration(v)
-	return nil
+	return Duration(v * day), nil
 }
+
+// longest is the longest duration that is taken: ten years.
+const longest = 3650 * 24 * time.Hour
 
 // Strategies are the ways to advance that are built.
 var Strategies = []string{"dark", "canary", "all"}
@@ -127,97 +134,133 @@ const LocalProject = "local-dev"
 // ImageOfThisRelease is what a release's image is where the file names none.
 const ImageOfThisRelease = "ghcr.io/tftctl/tftserve"
 
-// fill gives c the defaults.
-func (c *Config) fill(version string) {
-	def(&c.Endpoint, "local")
+// fill gives c the defaults for what the file, whose keys are at, leaves out. A
+// zero that is written down stays one.
+func (c *Config) fill(version string, at places) {
+	def(at, "endpoint", &c.Endpoint, "local")
 	if c.Endpoint != "google" {
-		def(&c.Project, LocalProject)
+		def(at, "project", &c.Project, LocalProject)
 	}
-	def(&c.Region, "us-central1")
-	def(&c.Model.Name, "forecast")
-	def(&c.Model.Versions.Scheme, "number")
-	if c.Model.Versions.Aliases == nil {
+	def(at, "region", &c.Region, "us-central1")
+	def(at, "model.name", &c.Model.Name, "forecast")
+	def(at, "model.versions.scheme", &c.Model.Versions.Scheme, "number")
+	if _, written := at["model.versions.aliases"]; !written {
 		c.Model.Versions.Aliases = []string{"candidate", "stable"}
 	}
-	def(&c.Image, ImageOfThisRelease+":"+version)
+	def(at, "image", &c.Image, ImageOfThisRelease+":"+version)
 	if r := c.Targets.CloudRun; r != nil {
-		def(&r.Service, c.Name)
-		def(&r.ExecutionEnvironment, "gen2")
-		def(&r.CPU, 1)
-		def(&r.Memory, "1GiB")
 		yes := true
-		def(&r.CPUIdle, &yes)
-		def(&r.StartupCPUBoost, &yes)
-		def(&r.Concurrency, 80)
-		def(&r.Timeout, Duration(5*time.Minute))
-		def(&r.MaxInstances, 1)
-		def(&r.Ingress, "all")
+		def(at, "targets.cloud_run.service", &r.Service, c.Name)
+		def(at, "targets.cloud_run.execution_environment", &r.ExecutionEnvironment, "gen2")
+		def(at, "targets.cloud_run.cpu", &r.CPU, 1)
+		def(at, "targets.cloud_run.memory", &r.Memory, "1GiB")
+		def(at, "targets.cloud_run.cpu_idle", &r.CPUIdle, &yes)
+		def(at, "targets.cloud_run.startup_cpu_boost", &r.StartupCPUBoost, &yes)
+		def(at, "targets.cloud_run.concurrency", &r.Concurrency, 80)
+		def(at, "targets.cloud_run.timeout", &r.Timeout, Duration(5*time.Minute))
+		def(at, "targets.cloud_run.max_instances", &r.MaxInstances, max(1, r.MinInstances))
+		def(at, "targets.cloud_run.ingress", &r.Ingress, "all")
 	}
 	if v := c.Targets.Vertex; v != nil {
-		def(&v.Endpoint, c.Name)
-		def(&v.MachineType, "n1-standard-2")
-		def(&v.MinReplicas, 1)
-		def(&v.MaxReplicas, max(1, v.MinReplicas))
+		def(at, "targets.vertex.endpoint", &v.Endpoint, c.Name)
+		def(at, "targets.vertex.machine_type", &v.MachineType, "n1-standard-2")
+		def(at, "targets.vertex.min_replicas", &v.MinReplicas, 1)
+		def(at, "targets.vertex.max_replicas", &v.MaxReplicas, max(1, v.MinReplicas))
 	}
-	def(&c.Rollout.Strategy, "all")
-	if c.Rollout.Steps == nil {
+	def(at, "rollout.strategy", &c.Rollout.Strategy, "all")
+	if _, written := at["rollout.steps"]; !written {
 		c.Rollout.Steps = []int{10, 50}
 	}
-	def(&c.Rollout.Timeout, Duration(90*time.Minute))
 }
 
-func def[T comparable](field *T, value T) {
+func def[T comparable](at places, path string, field *T, value T) {
 	var zero T
-	if *field == zero {
+	if _, written := at[path]; !written && *field == zero {
 		*field = value
 	}
 }
 
-// check returns everything that is wrong with c.
-func (c *Config) check() (wrong []error) {
-	bad := func(hint, format string, args ...any) {
-		e := fault.Newf(fault.Invalid, format, args...)
+var (
+	regionForm     = regexp.MustCompile(`^[a-z]+-[a-z]+[0-9]{1,2}$`)
+	labelKeyForm   = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,62}$`) // Google Cloud's labels, in the letters that all services take
+	labelValueForm = regexp.MustCompile(`^[a-z0-9_-]{0,63}$`)
+)
+
+// check returns everything that is wrong with c, each with its place.
+func (c *Config) check(at places) (wrong []error) {
+	bad := func(path, hint, format string, args ...any) {
+		place := at[path]
+		if place == "" {
+			place = c.Path
+		}
+		e := fault.Newf(fault.Invalid, "%s: %s", place, fmt.Sprintf(format, args...))
 		e.Hint = hint
 		wrong = append(wrong, e)
 	}
-	if c.Schema != Schema {
-		bad("write schema: "+Schema, "schema is %q, want %q", c.Schema, Schema)
-	}
-	for field, name := range map[string]string{"name": c.Name, "model.name": c.Model.Name} {
-		if err := model.CheckName(name); err != nil {
-			bad(fault.HintOf(err), "%s: %v", field, err)
+	because := func(path string, err error) {
+		if err != nil {
+			bad(path, fault.HintOf(err), "%s: %v", path, err)
 		}
 	}
+	if c.Schema != Schema {
+		bad("schema", "write schema: "+Schema, "schema is %q, want %q", c.Schema, Schema)
+	}
+	because("name", model.CheckName(c.Name))
+	because("endpoint", CheckEndpoint(c.Endpoint))
 	if c.Project == "" {
-		bad("set project, --project or GOOGLE_CLOUD_PROJECT", "project is missing")
+		bad("project", "set project, --project or GOOGLE_CLOUD_PROJECT", "project is missing")
+	}
+	if !regionForm.MatchString(c.Region) {
+		bad("region", "such as us-central1 or europe-west1", "region %q is not the name of a region", c.Region)
 	}
 	if bucket, ok := strings.CutPrefix(c.Bucket, "gs://"); !ok || bucket == "" || strings.Contains(bucket, "/") {
-		bad("write bucket: gs://NAME", "bucket %q is not of the form gs://NAME", c.Bucket)
+		bad("bucket", "write bucket: gs://NAME", "bucket %q is not of the form gs://NAME", c.Bucket)
 	}
-	if c.Targets.CloudRun == nil && c.Targets.Vertex == nil {
-		bad("name targets.cloud_run, targets.vertex or both", "there is no target")
-	}
-	if c.Model.Versions.Scheme != "number" {
-		bad("versions are whole numbers: write scheme: number", "model.versions.scheme %q is not built yet", c.Model.Versions.Scheme)
-	}
-	for _, a := range c.Model.Versions.Aliases {
-		if err := model.CheckAlias(a); err != nil {
-			bad(fault.HintOf(err), "model.versions.aliases: %v", err)
+	for _, key := range slices.Sorted(maps.Keys(c.Labels)) {
+		switch value := c.Labels[key]; {
+		case key == "managed-by" || strings.HasPrefix(key, "tftctl-"):
+			bad("labels", "tftctl knows its own by managed-by and tftctl-…: choose another key", "labels.%s is reserved", key)
+		case !labelKeyForm.MatchString(key) || !labelValueForm.MatchString(value):
+			bad("labels", "use lower-case letters, digits, _ and -, at most 63, the key beginning with a letter", "labels.%s: %q is no label that Google Cloud takes", key, value)
 		}
 	}
-	switch s := c.Rollout.Strategy; {
-	case slices.Contains(strategiesToCome, s):
-		bad("use "+strings.Join(Strategies, ", "), "rollout.strategy %q is not built yet", s)
-	case !slices.Contains(Strategies, s):
-		bad("use "+strings.Join(Strategies, ", "), "rollout.strategy %q is unknown", s)
+	because("model.name", model.CheckName(c.Model.Name))
+	if c.Model.Versions.Scheme != "number" {
+		bad("model.versions.scheme", "versions are whole numbers: write scheme: number", "model.versions.scheme %q is not built yet", c.Model.Versions.Scheme)
 	}
-	if err := CheckSteps(c.Rollout.Steps); err != nil {
-		bad(fault.HintOf(err), "rollout.steps: %v", err)
+	for _, a := range c.Model.Versions.Aliases {
+		because("model.versions.aliases", model.CheckAlias(a))
+	}
+	if c.Targets.CloudRun == nil && c.Targets.Vertex == nil {
+		bad("targets", "name targets.cloud_run, targets.vertex or both", "there is no target")
 	}
 	if r := c.Targets.CloudRun; r != nil && r.ExecutionEnvironment != "gen1" && r.ExecutionEnvironment != "gen2" {
-		bad("use gen2 or gen1", "targets.cloud_run.execution_environment %q is unknown", r.ExecutionEnvironment)
+		bad("targets.cloud_run.execution_environment", "use gen2 or gen1", "targets.cloud_run.execution_environment %q is unknown", r.ExecutionEnvironment)
 	}
+	use := "use " + strings.Join(Strategies, ", ")
+	switch s := c.Rollout.Strategy; {
+	case slices.Contains(strategiesToCome, s):
+		bad("rollout.strategy", use, "rollout.strategy %q is not built yet", s)
+	case !slices.Contains(Strategies, s):
+		bad("rollout.strategy", use, "rollout.strategy %q is unknown", s)
+	}
+	because("rollout.steps", CheckSteps(c.Rollout.Steps))
 	return wrong
+}
+
+// CheckEndpoint refuses what is no place where Google is answered: local,
+// google, HOST:PORT or http://HOST:PORT.
+func CheckEndpoint(name string) error {
+	if name == "local" || name == "google" {
+		return nil
+	}
+	if u, err := url.Parse(name); err == nil && u.Host != "" {
+		name = u.Host
+	}
+	if host, port, err := net.SplitHostPort(name); err != nil || host == "" || port == "" {
+		return fault.Newf(fault.Invalid, "endpoint %q is neither local, google nor HOST:PORT", name).WithHint("`tftctl local env` prints the address of a local cloud")
+	}
+	return nil
 }
 
 // CheckSteps refuses steps that are no way from 1 to 100 percent.

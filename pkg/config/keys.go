@@ -40,11 +40,17 @@ var plannedKeys = sync.OnceValue(func() []string {
 	return keys
 })
 
-// nearest returns the known key most like path, "" where none is: among its
-// siblings first, because a slip of the finger changes one word.
+// nearest returns the known key most like path, "" where none is: the right
+// word in another place, or a slip of the finger, among its siblings first.
 func nearest(path string) string {
-	best, least := "", 4 // more than three slips is another word
 	parent := path[:strings.LastIndexByte(path, '.')+1]
+	word := path[len(parent):]
+	for _, key := range builtKeys {
+		if key[strings.LastIndexByte(key, '.')+1:] == word {
+			return key
+		}
+	}
+	best, least := "", 2+len(word)/4 // more slips than that is another word
 	for _, key := range slices.Concat(builtKeys, plannedKeys()) {
 		d := distance(path, key)
 		if !strings.HasPrefix(key, parent) {
@@ -52,14 +58,6 @@ func nearest(path string) string {
 		}
 		if d < least {
 			best, least = key, d
-		}
-	}
-	if best == "" { // the right word in the wrong place
-		word := path[len(parent):]
-		for _, key := range builtKeys {
-			if key[strings.LastIndexByte(key, '.')+1:] == word {
-				return key
-			}
 		}
 	}
 	return best

@@ -3,7 +3,6 @@ package config
 import (
 	_ "embed"
 	"errors"
-	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -20,8 +19,11 @@ import (
 //go:embed planned.txt
 var planned string
 
-// maxBytes is the largest file that is read.
-const maxBytes = 1 << 20
+// The bounds of a file. The parser's work grows with the square of both.
+const (
+	maxBytes = 64 << 10
+	maxDepth = 32
+)
 
 // Options are what a command line adds to a file.
 type Options struct {
@@ -33,8 +35,8 @@ type Options struct {
 
 // Read reads the file at path and lays the environment over it.
 //
-// Errors: NotFound where there is no file; Invalid and Malformed with file,
-// line and field for everything that is wrong in it.
+// Errors: Invalid, Malformed and TooLarge, with file, line and field for
+// everything that is wrong in it.
 func Read(path string, o Options) (*Config, error) {
 	content, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -49,135 +51,130 @@ func Read(path string, o Options) (*Config, error) {
 // Parse reads content as the file called path.
 func Parse(path string, content []byte, o Options) (*Config, error) {
 	if len(content) > maxBytes {
-		return nil, fault.Newf(fault.TooLarge, "%s has %d bytes, more than %d", path, len(content), maxBytes)
+		return nil, fault.Newf(fault.TooLarge, "%s has %d bytes, more than %d", path, len(content), maxBytes).WithHint("a configuration is a page or two: is this the right file?")
+	}
+	if deep(content) {
+		return nil, fault.Newf(fault.TooLarge, "%s is nested deeper than %d levels", path, maxDepth).WithHint("a configuration has four levels: is this the right file?")
 	}
 	file, err := parser.ParseBytes(content, 0)
 	if err != nil {
-		return nil, fault.Wrap(fault.Malformed, err, "%s: %s", path, yaml.FormatError(err, false, true))
+		return nil, syntax(path, err)
 	}
 	if len(file.Docs) != 1 {
-		return nil, fault.Newf(fault.Malformed, "%s holds %d documents, not one", path, len(file.Docs))
+		return nil, fault.Newf(fault.Malformed, "%s holds %d documents, not one", path, len(file.Docs)).WithHint("take out the --- between them; environments stand under environments")
 	}
 	root, ok := file.Docs[0].Body.(*ast.MappingNode)
 	if !ok {
 		return nil, fault.Newf(fault.Malformed, "%s is not a mapping of keys", path).WithHint("`tftctl init` writes one to begin with")
 	}
-	d := document{path: path}
-	d.keys(root, "")
+	d := document{path: path, base: places{}, overlays: map[string]places{}}
+	d.root(root)
 	if len(d.wrong) > 0 {
 		return nil, join(d.wrong)
 	}
 	return d.decode(content, o)
 }
 
-type document struct {
-	path  string
-	wrong []error
-}
-
-func (d *document) fail(n ast.Node, hint, format string, args ...any) {
-	at := n.GetToken().Position
-	e := fault.Newf(fault.Invalid, "%s:%d:%d: %s", d.path, at.Line, at.Column, fmt.Sprintf(format, args...))
-	e.Hint = hint
-	d.wrong = append(d.wrong, e)
-}
-
-// freeForm are the mappings whose keys are the user's own.
-var freeForm = []string{"labels"}
-
-// keys refuses each key below prefix that is unknown or not built yet.
-func (d *document) keys(m *ast.MappingNode, prefix string) {
-	for _, v := range m.Values {
-		key := strings.Trim(v.Key.String(), `"'`)
-		path := prefix + key
-		below, _ := v.Value.(*ast.MappingNode)
-		switch {
-		case path == "environments":
-			if below == nil {
-				d.fail(v.Value, "", "environments is not a mapping of names")
-				continue
+// deep reports whether content may be nested deeper than any configuration. It
+// looks at bytes alone, before the parser does.
+func deep(content []byte) bool {
+	for line := range strings.Lines(string(content)) {
+		text := strings.TrimLeft(line, " ")
+		inline := 0 // the dashes, anchors and question marks that begin levels within the line
+		for word := range strings.FieldsSeq(text) {
+			if !strings.ContainsAny(word[:1], "-?&!") {
+				break
 			}
-			for _, env := range below.Values {
-				if overlay, ok := env.Value.(*ast.MappingNode); ok {
-					d.keys(overlay, "")
-				}
-			}
-		case slices.Contains(freeForm, path):
-		case slices.Contains(builtKeys, path):
-			if below != nil {
-				d.keys(below, path+".")
-			}
-		case slices.Contains(plannedKeys(), path):
-			d.fail(v.Key, "take it out: it would have no effect in this release", "%s is not built yet", path)
-		default:
-			hint := "`tftctl init` writes a file with every key there is"
-			if near := nearest(path); near != "" {
-				hint = "did you mean " + near + "?"
-			}
-			d.fail(v.Key, hint, "unknown key %s", path)
+			inline++
+		}
+		if len(line)-len(text) > 8*maxDepth || inline > maxDepth {
+			return true
 		}
 	}
+	open := 0
+	for _, b := range content {
+		switch b {
+		case '[', '{':
+			if open++; open > maxDepth {
+				return true
+			}
+		case ']', '}':
+			open = max(0, open-1)
+		}
+	}
+	return false
+}
+
+// syntax is a parser's error in our words.
+func syntax(path string, err error) error {
+	var at yaml.Error
+	if !errors.As(err, &at) || at.GetToken() == nil {
+		return fault.Wrap(fault.Malformed, err, "%s is no YAML", path)
+	}
+	where := at.GetToken().Position
+	return fault.Wrap(fault.Malformed, err, "%s:%d:%d: %s", path, where.Line, where.Column, at.GetMessage())
 }
 
 func (d *document) decode(content []byte, o Options) (*Config, error) {
 	var whole map[string]any
 	if err := yaml.UnmarshalWithOptions(content, &whole, yaml.Strict()); err != nil {
-		return nil, d.malformed(err)
+		return nil, syntax(d.path, err)
 	}
 	environments, _ := whole["environments"].(map[string]any)
 	delete(whole, "environments")
-	env := o.Environment
-	if env == "" {
-		env, _ = whole["default_environment"].(string)
+	env, err := d.environment(o.Environment, whole)
+	if err != nil {
+		return nil, err
 	}
-	if env == "" {
-		env = "development"
-	}
-	overlay, known := environments[env].(map[string]any)
-	if !known && len(environments) > 0 {
-		return nil, fault.Newf(fault.Invalid, "%s has no environment %q", d.path, env).
-			WithHint("it has %s: choose with -e or default_environment", strings.Join(slices.Sorted(maps.Keys(environments)), ", "))
-	}
-	// Each layer by itself first, because its errors then show its own lines.
-	for _, layer := range []any{whole, overlay} {
-		if err := decodeLayer(layer, new(Config)); err != nil {
-			return nil, d.malformed(err)
-		}
-	}
+	overlay, _ := environments[env].(map[string]any) // none: nothing differs
 	c := &Config{}
-	if err := decodeLayer(merge(whole, overlay), c); err != nil {
-		return nil, d.malformed(err)
+	merged, err := yaml.Marshal(merge(whole, overlay))
+	if err != nil {
+		return nil, err
 	}
+	if err := yaml.UnmarshalWithOptions(merged, c, yaml.Strict()); err != nil {
+		return nil, fault.Wrap(fault.Invalid, err, "%s: %v", d.path, err)
+	}
+	at := maps.Clone(d.base)
+	maps.Copy(at, d.overlays[env])
 	c.Environment, c.Path = env, d.path
 	if o.Project != "" {
 		c.Project = o.Project
+		delete(at, "project")
 	}
 	if o.Region != "" {
 		c.Region = o.Region
+		delete(at, "region")
 	}
-	c.fill(o.Version)
-	if wrong := c.check(); len(wrong) > 0 {
-		for i, err := range wrong {
-			e := fault.Newf(fault.Invalid, "%s: %v", d.path, err)
-			e.Hint = fault.HintOf(err)
-			wrong[i] = e
-		}
+	c.fill(o.Version, at)
+	if wrong := c.check(at); len(wrong) > 0 {
 		return nil, join(wrong)
 	}
 	return c, nil
 }
 
-func (d *document) malformed(err error) error {
-	return fault.Wrap(fault.Invalid, err, "%s: %s", d.path, strings.TrimSpace(yaml.FormatError(err, false, true)))
+// environment returns the environment that is meant: the one asked for, the
+// file's default, or development, which every file has.
+func (d *document) environment(asked string, whole map[string]any) (string, error) {
+	env := asked
+	if env == "" {
+		env, _ = whole["default_environment"].(string)
+	}
+	if env == "" {
+		env = implied
+	}
+	if _, known := d.overlays[env]; known || env == implied && len(d.overlays) == 0 {
+		return env, nil
+	}
+	f := fault.Newf(fault.Invalid, "%s has no environment %q", d.path, env)
+	if len(d.overlays) == 0 {
+		return "", f.WithHint("it names none, so there is only %s: add environments", implied)
+	}
+	return "", f.WithHint("it has %s: choose with -e or default_environment", strings.Join(slices.Sorted(maps.Keys(d.overlays)), ", "))
 }
 
-func decodeLayer(layer any, into *Config) error {
-	content, err := yaml.Marshal(layer)
-	if err != nil {
-		return err
-	}
-	return yaml.UnmarshalWithOptions(content, into, yaml.Strict())
-}
+// implied is the environment of a file that names none.
+const implied = "development"
 
 // merge lays over on base: maps key by key, everything else replaces.
 func merge(base, over map[string]any) map[string]any {
@@ -194,16 +191,18 @@ func merge(base, over map[string]any) map[string]any {
 	return out
 }
 
-// join makes one fault of several, with the first one's hint.
+// join makes one fault of several, each with its own hint.
 func join(wrong []error) error {
 	if len(wrong) == 1 {
 		return wrong[0]
 	}
 	var texts []string
 	for _, err := range wrong {
-		texts = append(texts, err.Error())
+		text := err.Error()
+		if hint := fault.HintOf(err); hint != "" {
+			text += ": " + hint
+		}
+		texts = append(texts, text)
 	}
-	e := fault.Newf(fault.Invalid, "%s", strings.Join(texts, "\n"))
-	e.Hint = fault.HintOf(wrong[0])
-	return e
+	return fault.Newf(fault.Invalid, "%s", strings.Join(texts, "\n")).WithHint("correct these %d places, then `tftctl validate`", len(wrong))
 }
