@@ -116,6 +116,9 @@ func (p Plan) after() Snapshot {
 	for _, stage := range p.Stages {
 		for _, s := range stage.Steps {
 			facts[s.Target][s.Fact] = s.To
+			if s.Fact == PlaceFact && s.To == "" { // with all that it held
+				facts[s.Target] = Facts{}
+			}
 		}
 	}
 	return facts

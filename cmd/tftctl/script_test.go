@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	run "cloud.google.com/go/run/apiv2"
@@ -44,7 +45,9 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(env *testscript.Env) error {
-			env.Setenv("XDG_STATE_HOME", filepath.Join(env.WorkDir, ".state"))
+			home := filepath.Join(env.WorkDir, ".state")
+			env.Setenv("XDG_STATE_HOME", home)
+			env.Defer(func() { kill(filepath.Join(home, "tftctl", "local", "local.json")) })
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -75,6 +78,7 @@ func cmdCloud(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	})
 	ts.Setenv("TFTCTL_ENDPOINT_OVERRIDE", "http://"+address)
+	ts.Setenv("CLOUD_PORT", address[strings.LastIndexByte(address, ':')+1:])
 	if file := ts.MkAbs("tftctl.yaml"); !exists(file) {
 		ts.Check(os.WriteFile(file, []byte(project), 0o644))
 	}
@@ -92,6 +96,18 @@ func cmdCloud(ts *testscript.TestScript, neg bool, args []string) {
 		strategy = "dark"
 	}
 	ts.Check(ts.Exec("tftctl", "traffic", "set", split.String()))
+}
+
+// kill ends the local cloud that a script which failed has left running.
+func kill(file string) {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return // none was started
+	}
+	var local struct{ PID int }
+	if json.Unmarshal(content, &local) == nil && local.PID > 0 {
+		syscall.Kill(local.PID, syscall.SIGKILL)
+	}
 }
 
 func exists(path string) bool {

@@ -39,6 +39,7 @@ type App struct {
 	quiet, verbose       bool
 	noColor, noInput     bool
 	dryRun               bool
+	prepared             bool // flags are read
 
 	exit    int    // of a command that succeeded
 	failed  result // of a run that failed
@@ -70,7 +71,7 @@ func (a *App) prepare(cmd *cobra.Command) error {
 	var wrong error
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
 		name := "TFTCTL_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		if value, ok := os.LookupEnv(name); ok && !f.Changed && wrong == nil {
+		if value := os.Getenv(name); value != "" && !f.Changed && wrong == nil {
 			if err := cmd.Flags().Set(f.Name, value); err != nil {
 				wrong = fault.Wrap(fault.Invalid, err, "%s=%q: %v", name, value, err)
 			}
@@ -79,6 +80,7 @@ func (a *App) prepare(cmd *cobra.Command) error {
 	if wrong != nil {
 		return wrong
 	}
+	a.prepared = true
 	if a.format != "text" && a.format != "json" {
 		bad := a.format
 		a.format = "text"
@@ -209,11 +211,11 @@ func (a *App) place(c *config.Config) (gcp.Endpoint, error) {
 		}
 		name = running.Endpoint
 	}
+	if err := config.CheckEndpoint(name); err != nil {
+		return place, err
+	}
 	if u, err := url.Parse(name); err == nil && u.Host != "" {
 		name = u.Host
-	}
-	if host, port, found := strings.Cut(name, ":"); !found || host == "" || port == "" {
-		return place, fault.Newf(fault.Invalid, "endpoint %q is neither local, google nor HOST:PORT", name)
 	}
 	place.Address = name
 	return place, nil

@@ -34,8 +34,7 @@ var exitCodes = map[fault.Kind]struct {
 // exitChanges is `plan --detailed-exitcode` of a plan that holds changes.
 const exitChanges = 2
 
-// asFault returns err as a fault. What is not one comes from cobra, which says
-// what is wrong with the command line, unless it went wrong inside.
+// asFault returns err as a fault. What is not one went wrong inside.
 func asFault(err error) *fault.Error {
 	var f *fault.Error
 	if errors.As(err, &f) {
@@ -47,4 +46,9 @@ func asFault(err error) *fault.Error {
 	return &fault.Error{Kind: fault.Internal, Message: err.Error(), Hint: "run it again with -v, and report it if it stays", Beneath: err}
 }
 
-func exitCode(err error) int { return exitCodes[asFault(err).Kind].code }
+func exitCode(err error) int {
+	if err == nil {
+		return 0
+	}
+	return exitCodes[asFault(err).Kind].code
+}

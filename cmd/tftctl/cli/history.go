@@ -32,7 +32,7 @@ func runHistory(ctx context.Context, app *App, limit int) error {
 		return err
 	}
 	entries, err := p.journal.Entries(ctx)
-	if err != nil {
+	if err != nil && fault.KindOf(err) != fault.NotFound { // no bucket yet: nothing was released
 		return fmt.Errorf("read the journal: %w", err)
 	}
 	r := historyResult{}
@@ -70,7 +70,7 @@ func (r historyResult) Text(t *text) error {
 		if !e.Ended.IsZero() {
 			took = e.Ended.Sub(e.Started).Round(time.Millisecond).String()
 		}
-		rows = append(rows, []string{e.ID, e.Started.Local().Format(time.DateTime), e.Verb, e.Release, e.Leaving + " -> " + e.Serving, e.Status, took, e.By, e.Reason})
+		rows = append(rows, []string{e.ID, e.Started.Local().Format(time.DateTime), e.Verb, e.Release, orDash(e.Leaving) + " -> " + orDash(e.Serving), e.Status, took, e.By, e.Reason})
 	}
 	return t.table([]string{"id", "started", "verb", "release", "serving", "status", "took", "by", "reason"}, rows)
 }

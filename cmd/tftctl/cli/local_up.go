@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -149,7 +150,13 @@ func listen(wanted int, had string) (net.Listener, error) {
 	if wanted < 0 && had != "" {
 		address = had
 	}
+	if wanted > 65535 {
+		return nil, fault.Newf(fault.Invalid, "%d is no port", wanted).WithHint("ports end at 65535; 0 takes a free one")
+	}
 	l, err := net.Listen("tcp", address)
+	if err != nil && !errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fault.Wrap(fault.Unavailable, err, "%s cannot be listened on: %v", address, err).WithHint("choose another with --port and --front-port, 0 for a free one")
+	}
 	if err != nil {
 		return nil, fault.Wrap(fault.Unavailable, err, "%s is taken by another program", address).
 			WithHint("choose another with --port and --front-port, 0 for a free one; what was deployed keeps its state, and gets new addresses")

@@ -33,23 +33,32 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}()
 
 	app := &App{stdin: stdin, stdout: stdout, stderr: stderr}
-	root := newRootCmd(app)
+	return app.execute(ctx, newRootCmd(app), args)
+}
+
+// execute runs the command of root that args name, shows how it failed, and
+// returns the program's exit code.
+func (a *App) execute(ctx context.Context, root *cobra.Command, args []string) int {
 	root.SetArgs(args)
-	root.SetIn(stdin)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	strict(root)
 	err := root.ExecuteContext(ctx)
-	app.close()
+	a.close()
 	var by signalled
-	if errors.As(context.Cause(ctx), &by) && err != nil {
-		app.fail(interrupted(err))
-		return by.exitCode()
+	code := exitCode(err)
+	switch {
+	case err == nil:
+		return a.exit
+	case errors.As(context.Cause(ctx), &by):
+		err, code = interrupted(err), by.exitCode()
 	}
-	if err == nil {
-		return app.exit
+	if !a.prepared && wantsJSON(args) {
+		a.format = "json"
 	}
-	app.fail(err)
-	return exitCode(err)
+	a.fail(err, code)
+	return code
 }
 
 // Root returns all commands, for what is written about them.
@@ -83,8 +92,7 @@ func newRootCmd(app *App) *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Version:       version.Get().Version,
-		Args:          cobra.NoArgs,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE:          runGroup,
 	}
 	root.SetVersionTemplate("tftctl {{.Version}}\n")
 	app.flags(root)
@@ -104,16 +112,7 @@ func newRootCmd(app *App) *cobra.Command {
 
 // group returns a command that only holds others.
 func group(use, short string, commands ...*cobra.Command) *cobra.Command {
-	g := &cobra.Command{
-		Use: use, Short: short, Args: cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return cmd.Help()
-			}
-			return fault.Newf(fault.Invalid, "unknown command %q for %q", args[0], cmd.CommandPath()).
-				WithHint("`%s --help` lists what there is", cmd.CommandPath())
-		},
-	}
+	g := &cobra.Command{Use: use, Short: short, RunE: runGroup}
 	g.AddCommand(commands...)
 	return g
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tftctl/tftctl/deploy"
+	"github.com/tftctl/tftctl/pkg/fault"
 	"github.com/tftctl/tftctl/pkg/registry"
 )
 
@@ -26,7 +27,7 @@ func runModelList(ctx context.Context, app *App) error {
 		return err
 	}
 	records, err := p.registry.List(ctx)
-	if err != nil {
+	if err != nil && fault.KindOf(err) != fault.NotFound { // no bucket yet: nothing was pushed
 		return err
 	}
 	now, err := p.Observe(ctx)

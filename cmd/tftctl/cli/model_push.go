@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,10 +19,14 @@ func newModelPushCmd(app *App) *cobra.Command {
 		Use: "push <dir>", Short: "Store a bundle as a version that never changes", Args: exactArgs(1, "the bundle's folder"),
 		Example: "  tftctl model push ./models/forecast",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if number < 0 {
-				return fault.Newf(fault.Invalid, "--version %d is not a version", number).WithHint("versions begin at 1; leave it out to get the next one")
+			version := model.Version(0)
+			if cmd.Flags().Changed("version") {
+				var err error
+				if version, err = model.ParseVersion(strconv.Itoa(number)); err != nil {
+					return fmt.Errorf("--version: %w", err)
+				}
 			}
-			return runModelPush(cmd.Context(), app, args[0], model.Version(number))
+			return runModelPush(cmd.Context(), app, args[0], version)
 		},
 	}
 	cmd.Flags().IntVar(&number, "version", 0, "version number (default: the next one)")

@@ -67,7 +67,7 @@ func (r modelShowResult) Text(t *text) error {
 		"digest    " + string(r.Digest),
 		fmt.Sprintf("size      %d KiB in %d files", r.Bytes>>10, len(r.Manifest.Files)),
 		"pushed    " + r.PushedAt.String(),
-		"aliases   " + strings.Join(r.Aliases, ", "),
+		"aliases   " + orDash(strings.Join(r.Aliases, ", ")),
 	}
 	for _, d := range r.Deployed {
 		lines = append(lines, "serves    "+d)

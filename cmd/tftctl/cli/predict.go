@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	neturl "net/url"
 	"os"
 	"slices"
 	"strings"
@@ -104,6 +105,9 @@ func readInstances(app *App, file string) (body []byte, err error) {
 // asker returns what sends to where flags say, and the project where there is one.
 func (a *App) asker(ctx context.Context, flags predictFlags) (ask, *Project, error) {
 	if flags.url != "" {
+		if u, err := neturl.Parse(flags.url); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			return nil, nil, fault.Newf(fault.Invalid, "--url %q is no address", flags.url).WithHint("such as --url http://127.0.0.1:8080")
+		}
 		url := strings.TrimSuffix(flags.url, "/")
 		return func(ctx context.Context, body []byte) ([]byte, string, error) {
 			return cloudrun.Post(ctx, http.DefaultClient, url, body)

@@ -36,8 +36,21 @@ type text struct {
 	width    int
 }
 
+// table writes rows under head; a cell without a value shows as -.
 func (t *text) table(head []string, rows [][]string) error {
+	for _, row := range rows {
+		for i := range row {
+			row[i] = orDash(row[i])
+		}
+	}
 	return term.Table(t, t.terminal, head, rows)
+}
+
+func orDash(v string) string {
+	if v == "" {
+		return "-"
+	}
+	return v
 }
 
 // Show prints r, which is the only thing on standard output.
@@ -64,12 +77,13 @@ func (a *App) ShowFailed(r result, err error) error {
 	return err
 }
 
-// fail prints err: on standard error for people, on standard output for programs.
-func (a *App) fail(err error) {
+// fail prints err, which ends the program with code: on standard error for
+// people, on standard output for programs.
+func (a *App) fail(err error, code int) {
 	f := asFault(err)
 	exit := exitCodes[f.Kind]
 	if a.format == "json" {
-		out := answer{Schema: answerSchema, Code: exit.code, Kind: exit.name, Message: f.Message, Hint: f.Hint}
+		out := answer{Schema: answerSchema, Code: code, Kind: exit.name, Message: f.Message, Hint: f.Hint}
 		if a.failed != nil {
 			out.Data = a.failed
 		}

@@ -35,7 +35,7 @@ func runStatus(ctx context.Context, app *App) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", t.Name(), err)
 		}
-		r.Targets = append(r.Targets, targetStatus{t.Name(), orAbsent(now[t.Name()][deploy.PlaceFact]), split, now[t.Name()].Releases()})
+		r.Targets = append(r.Targets, targetStatus{t.Name(), orAbsent(now[t.Name()][deploy.PlaceFact]), split, append([]string{}, now[t.Name()].Releases()...)})
 	}
 	for fact, v := range now[p.targets[len(p.targets)-1].Name()] {
 		r.Aliases[strings.TrimPrefix(fact, deploy.AliasFact+" ")] = v
