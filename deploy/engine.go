@@ -76,8 +76,15 @@ func (r *run) forward(ctx context.Context) (status string, err error) {
 		case ctx.Err() != nil:
 			return journal.Interrupted, fault.Wrap(fault.Interrupted, err, "stopped at stage %q; %d steps are done", stage.Name, len(r.done)).
 				WithHint("run the same command again to go on, or `tftctl rollback`")
+		case fault.KindOf(err) == fault.Locked:
+			// Another run has taken over. What is undone now is its business.
+			return journal.Interrupted, fault.Wrap(fault.Interrupted, err, "stopped at stage %q: %v", stage.Name, err).
+				WithHint("`tftctl history` shows who went on")
 		case stage.Cleanup:
 			r.warnings = append(r.warnings, err.Error())
+		case r.plan.stays() && len(r.done) > 0:
+			return journal.Failed, fault.Wrap(fault.Mixed, err, "%v; %d steps are done and stay", err, len(r.done)).
+				WithHint("run the same command again: it does what is left")
 		default:
 			return r.back(ctx, err)
 		}
@@ -89,6 +96,7 @@ func (r *run) forward(ctx context.Context) (status string, err error) {
 }
 
 func (r *run) stage(ctx context.Context, stage Stage) error {
+	var failed error
 	for i, s := range stage.Steps {
 		began := time.Now()
 		r.Tell(Event{Stage: stage.Name, Step: &s})
@@ -97,13 +105,20 @@ func (r *run) stage(ctx context.Context, stage Stage) error {
 			r.done = append(r.done, s)
 		}
 		if err != nil {
-			if changed { // one call may have made the facts of later steps true as well
+			if changed && !r.plan.stays() { // one call may have made the facts of later steps true as well
 				r.done = append(r.done, stage.Steps[i+1:]...)
 			}
 			r.Tell(Event{Stage: stage.Name, Step: &s, Text: "failed"})
-			return err
+			failed = errors.Join(failed, err)
+			if r.plan.stays() && ctx.Err() == nil && fault.KindOf(err) != fault.Locked {
+				continue
+			}
+			return failed
 		}
 		r.Tell(Event{Stage: stage.Name, Step: &s, Took: time.Since(began)})
+	}
+	if failed != nil {
+		return failed
 	}
 	if stage.Smoke != "" && r.Gate != nil {
 		r.Tell(Event{Stage: stage.Name, Text: "smoke check of " + stage.Smoke})
@@ -210,7 +225,11 @@ func (r *run) close(ctx context.Context, status string) error {
 			after[t] = facts
 		}
 	}
-	if err := r.txn.End(ctx, status, after); err != nil {
+	err := r.txn.End(ctx, status, after)
+	if fault.KindOf(err) == fault.Locked && err != nil {
+		return nil // whoever took over has closed it
+	}
+	if err != nil {
 		return fmt.Errorf("close the journal: %w", err)
 	}
 	return nil

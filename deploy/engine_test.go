@@ -262,6 +262,73 @@ func TestOneRunAtATime(t *testing.T) {
 	})
 }
 
+// What a rollback has reached it keeps, and it reaches what it can.
+func TestARollbackKeepsWhatItHasReached(t *testing.T) {
+	t.Parallel()
+	now := serving()
+	two := release(2)
+	for _, target := range []string{run, vertex} {
+		now[target]["release "+two.ID] = "ready"
+		now[target]["split"] = two.ID + "=100"
+	}
+	w := newWorld(now)
+	broken := true
+	w.run.fail = func(deploy.Step) error {
+		if broken {
+			return fault.Newf(fault.Denied, "no permission to move traffic")
+		}
+		return nil
+	}
+	goal := deploy.Goal{Verb: deploy.RollbackVerb, Splits: map[string]deploy.Split{run: {release(1).ID: 100}, vertex: {release(1).ID: 100}}}
+	_, err := w.engine.Run(t.Context(), w.plan(t, goal))
+	if fault.KindOf(err) != fault.Mixed || !strings.Contains(err.Error(), "no permission to move traffic") {
+		t.Errorf("%v, want Mixed with the reason", err)
+	}
+	if got := w.vertex.facts["split"]; got != release(1).ID+"=100" {
+		t.Errorf("Vertex AI could go back and has %s", got)
+	}
+	broken = false
+	if _, err := w.engine.Run(t.Context(), w.plan(t, goal)); err != nil || w.run.facts["split"] != release(1).ID+"=100" {
+		t.Errorf("the same again: %v, split %s", err, w.run.facts["split"])
+	}
+}
+
+// A rollback does not wait for the rollout that it is to end, nor does that
+// one put anything back behind its back.
+func TestARollbackTakesOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(serving())
+		one, two := release(1), release(2)
+		plan := w.plan(t, deploy.Goal{Verb: "deploy", Release: &two, Percents: []int{10, 100}, Bake: time.Hour})
+		first := make(chan error, 1)
+		go func() {
+			_, err := deploy.Locked(w.engine, lock.New(w.store, "lock.json", "first")).Run(context.Background(), plan)
+			first <- err
+		}()
+		synctest.Wait()
+		back := w.plan(t, deploy.Goal{Verb: "rollback", Splits: map[string]deploy.Split{run: {one.ID: 100}, vertex: {one.ID: 100}}})
+		began := time.Now()
+		if _, err := deploy.Locked(w.engine, lock.New(w.store, "lock.json", "rollback").Seizing()).Run(t.Context(), back); err != nil {
+			t.Fatalf("the rollback: %v", err)
+		}
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("it waited %s", took)
+		}
+		if err := <-first; fault.KindOf(err) != fault.Interrupted {
+			t.Errorf("the rollout: %v, want Interrupted", err)
+		}
+		for _, p := range []*place{w.run, w.vertex} {
+			if got := p.facts["split"]; got != one.ID+"=100" {
+				t.Errorf("%s: split %s after both have ended", p.name, got)
+			}
+		}
+		if e := w.entries(t); e[0].Status != journal.Interrupted || e[1].Status != journal.Done {
+			t.Errorf("the journal says %s and %s", e[0].Status, e[1].Status)
+		}
+	})
+}
+
 func TestARehearsalChangesNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(serving())

@@ -52,6 +52,13 @@ type Plan struct {
 	Digest  model.Digest `json:"digest"` // over all other fields
 }
 
+// stays reports whether what is done stays when a later step fails: each step
+// of a rollback is nearer to safety, with or without the others.
+func (p Plan) stays() bool { return p.Verb == RollbackVerb }
+
+// RollbackVerb is the Goal.Verb of going back.
+const RollbackVerb = "rollback"
+
 // PlanSchema is the version of Plan's stored form.
 const PlanSchema = "tftctl/plan/v1"
 

@@ -17,6 +17,7 @@ type Lock struct {
 	store  blob.Store
 	name   string
 	holder string
+	seize  bool
 }
 
 // Schema is the version of the lock's stored form.
@@ -40,7 +41,18 @@ type State struct {
 
 // New returns the lock that is the object called name. Holder says who asks,
 // for the message that others get.
-func New(store blob.Store, name, holder string) *Lock { return &Lock{store, name, holder} }
+func New(store blob.Store, name, holder string) *Lock {
+	return &Lock{store: store, name: name, holder: holder}
+}
+
+// Seizing returns the lock for somebody who cannot wait, such as a rollback:
+// it is taken from whoever holds it. That one notices with its next renewal;
+// until then the journal lets it start nothing more.
+func (l *Lock) Seizing() *Lock {
+	seizing := *l
+	seizing.seize = true
+	return &seizing
+}
 
 // Look returns the lock's state and generation; the zero State where nobody
 // ever held it.
@@ -79,7 +91,7 @@ func (l *Lock) Acquire(ctx context.Context, what string) (*Held, context.Context
 	if err != nil {
 		return nil, nil, err
 	}
-	if state.Holder != "" && now.Before(state.Expires) {
+	if state.Holder != "" && now.Before(state.Expires) && !l.seize {
 		return nil, nil, l.locked(state, now)
 	}
 	h := &Held{lock: l, ended: make(chan struct{}), state: State{

@@ -132,6 +132,7 @@ type Project struct {
 	targets  []deploy.Target
 	journal  *journal.Journal
 	lock     *lock.Lock
+	urgent   bool // takes the lock from whoever holds it
 }
 
 // Project wires the configured environment. It asks nobody anything.
@@ -186,7 +187,11 @@ func (p *Project) Runner(gate deploy.Gate) deploy.Runner {
 		return deploy.Rehearsal(p.targets)
 	}
 	engine := deploy.Engine{Targets: p.targets, Gate: gate, Journal: p.journal, By: who(), Tell: teller(p.app)}
-	return deploy.Locked(engine, p.lock)
+	l := p.lock
+	if p.urgent {
+		l = l.Seizing()
+	}
+	return deploy.Locked(engine, l)
 }
 
 // Observe looks at every target once.

@@ -31,24 +31,30 @@ func runRollback(ctx context.Context, app *App, to, reason string) error {
 	if err != nil {
 		return err
 	}
-	now, err := p.Observe(ctx)
-	if err != nil {
-		return err
-	}
-	good, err := p.good(ctx, to, now)
-	if err != nil {
-		return err
-	}
-	goal, err := p.restore(good, now)
-	if err != nil {
-		return err
-	}
-	goal.Reason = reason
-	plan, err := deploy.NewPlan(now, goal)
+	p.urgent = true
+	plan, err := p.wayBack(ctx, to, reason)
 	if err != nil {
 		return err
 	}
 	return p.carryOut(ctx, plan, true)
+}
+
+// wayBack looks at the world and returns the plan that goes back.
+func (p *Project) wayBack(ctx context.Context, to, reason string) (deploy.Plan, error) {
+	now, err := p.Observe(ctx)
+	if err != nil {
+		return deploy.Plan{}, err
+	}
+	good, err := p.good(ctx, to, now)
+	if err != nil {
+		return deploy.Plan{}, err
+	}
+	goal, err := p.restore(good, now)
+	if err != nil {
+		return deploy.Plan{}, err
+	}
+	goal.Reason = reason
+	return deploy.NewPlan(now, goal)
 }
 
 // good returns the transaction to go back to.
@@ -69,13 +75,19 @@ func (p *Project) good(ctx context.Context, to string, now deploy.Snapshot) (jou
 }
 
 // leaving returns the release to leave: the one whose rollout has not come to
-// its end, otherwise the one with the most traffic.
+// its end, or which a rollback has not quite left; otherwise the one with the
+// most traffic.
 func leaving(entries []journal.Entry, now deploy.Snapshot) string {
-	if len(entries) > 0 {
-		last := entries[len(entries)-1]
-		if last.Release != "" && last.Status != journal.Done && last.Status != journal.RolledBack {
-			return last.Release
-		}
+	if len(entries) == 0 {
+		return now.Serving()
+	}
+	last := entries[len(entries)-1]
+	switch {
+	case last.Status == journal.Done || last.Status == journal.RolledBack:
+	case last.Verb == deploy.RollbackVerb:
+		return last.Leaving
+	case last.Release != "":
+		return last.Release
 	}
 	return now.Serving()
 }
@@ -83,7 +95,7 @@ func leaving(entries []journal.Entry, now deploy.Snapshot) string {
 // restore returns the goal that brings back traffic and aliases as they were
 // after good. What good did not know is left as it is.
 func (p *Project) restore(good journal.Entry, now deploy.Snapshot) (deploy.Goal, error) {
-	goal := deploy.Goal{Verb: "rollback", Serving: good.Serving, Splits: map[string]deploy.Split{}, Aliases: map[string]string{}}
+	goal := deploy.Goal{Verb: deploy.RollbackVerb, Serving: good.Serving, Splits: map[string]deploy.Split{}, Aliases: map[string]string{}}
 	for _, t := range p.serving() {
 		facts, known := good.After[t.Name()]
 		if !known {
