@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -39,6 +40,8 @@ func TestMain(m *testing.M) {
 //	bundle DIR [TEXT...]  write a model bundle; TEXT tells one from another
 //	exits N COMMAND...    run COMMAND and expect exit code N
 //	json [PATH=REGEXP...] expect standard output to be one JSON object with these fields
+//	start REGEXP COMMAND... run COMMAND until a line of its standard error matches, and leave it running
+//	signal NAME N         send it INT or TERM and expect exit code N
 //	foreign SERVICE       make a Cloud Run service that is not tftctl's
 func TestScripts(t *testing.T) {
 	t.Parallel()
@@ -47,11 +50,12 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			home := filepath.Join(env.WorkDir, ".state")
 			env.Setenv("XDG_STATE_HOME", home)
+			env.Values[started{}] = new(*exec.Cmd)
 			env.Defer(func() { kill(filepath.Join(home, "tftctl", "local", "local.json")) })
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"cloud": cmdCloud, "bundle": cmdBundle, "exits": cmdExits, "json": cmdJSON, "foreign": cmdForeign,
+			"cloud": cmdCloud, "bundle": cmdBundle, "exits": cmdExits, "json": cmdJSON, "start": cmdStart, "signal": cmdSignal, "foreign": cmdForeign,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -182,6 +186,57 @@ func cmdJSON(ts *testscript.TestScript, neg bool, args []string) {
 		if got := textAt(object, path); !form.MatchString(got) {
 			ts.Fatalf("%s is %q, want %s", path, got, want)
 		}
+	}
+}
+
+// started is the key of the command that start left running.
+type started struct{}
+
+// cmdStart waits for what a command says, so nobody has to guess how long it takes.
+func cmdStart(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: start REGEXP COMMAND...")
+	}
+	form, err := regexp.Compile(args[0])
+	ts.Check(err)
+	cmd := exec.Command(args[1], args[2:]...)
+	cmd.Dir = ts.MkAbs(".")
+	cmd.Env = os.Environ()
+	for _, name := range []string{"HOME", "TMPDIR", "XDG_STATE_HOME", "TFTCTL_ENDPOINT_OVERRIDE"} {
+		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
+	}
+	said, err := cmd.StderrPipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+	ts.Defer(func() {
+		cmd.Process.Kill() // where signal was not reached; else it is gone
+		cmd.Wait()
+	})
+	lines := bufio.NewScanner(said)
+	for lines.Scan() {
+		ts.Logf("%s", lines.Text())
+		if form.MatchString(lines.Text()) {
+			*ts.Value(started{}).(**exec.Cmd) = cmd
+			go io.Copy(io.Discard, said) // it must not wait for a reader
+			return
+		}
+	}
+	ts.Fatalf("%s ended and never said %s", strings.Join(args[1:], " "), args[0])
+}
+
+func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: signal NAME N")
+	}
+	cmd := *ts.Value(started{}).(**exec.Cmd)
+	s, ok := map[string]os.Signal{"INT": os.Interrupt, "TERM": syscall.SIGTERM}[args[0]]
+	if cmd == nil || !ok {
+		ts.Fatalf("signal %s: no such signal, or nothing was started", args[0])
+	}
+	ts.Check(cmd.Process.Signal(s))
+	err := cmd.Wait()
+	if got := strconv.Itoa(cmd.ProcessState.ExitCode()); got != args[1] {
+		ts.Fatalf("%s: exit code %s after %s, want %s (%v)", cmd, got, args[0], args[1], err)
 	}
 }
 
