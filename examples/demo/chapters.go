@@ -64,11 +64,35 @@ func (s *story) push(ctx context.Context, version int) error {
 	if pushed.Version != version {
 		return fmt.Errorf("it became version %d, want %d", pushed.Version, version)
 	}
-	if version == 1 {
-		s.ModelSHA256 = pushed.Digest
-	}
 	s.say("forecast@%d, %d KiB, %s", version, pushed.Bytes>>10, pushed.Digest)
-	return nil
+	if version > 1 {
+		return nil
+	}
+	s.ModelDigest = pushed.Digest
+	var err error
+	s.ModelSHA256, err = s.fileDigest(ctx, "forecast@1", "model.onnx")
+	return err
+}
+
+// fileDigest returns the SHA-256 of a file of a version, as tftctl has it.
+func (s *story) fileDigest(ctx context.Context, ref, path string) (string, error) {
+	var shown struct {
+		Manifest struct {
+			Files []struct {
+				Path   string `json:"path"`
+				SHA256 string `json:"sha256"`
+			} `json:"files"`
+		} `json:"manifest"`
+	}
+	if err := s.tftctl(ctx, &shown, "model", "show", ref); err != nil {
+		return "", err
+	}
+	for _, f := range shown.Manifest.Files {
+		if f.Path == path {
+			return f.SHA256, nil
+		}
+	}
+	return "", fmt.Errorf("%s has no %s", ref, path)
 }
 
 func (s *story) deployFirst(ctx context.Context) error {
