@@ -32,9 +32,9 @@ type Result struct {
 	RollbackMillis   int64          `json:"rollback_ms"`
 	VersionMillis    int64          `json:"tftctl_version_ms"`
 	StartMillis      float64        `json:"tftserve_start_to_ready_ms"` // the slowest of all instances
-	ModelSHA256      string         `json:"model_sha256"` // of version 1's ONNX file, 64 hexadecimal digits
-	ModelDigest      string         `json:"model_digest"` // of version 1's manifest, which covers all its files
-	FrontLogRequests int            `json:"front_log_requests"` // of the stream, by the front's own log
+	ModelSHA256      string         `json:"model_sha256"`               // of version 1's ONNX file, 64 hexadecimal digits
+	ModelDigest      string         `json:"model_digest"`               // of version 1's manifest, which covers all its files
+	FrontLogRequests int            `json:"front_log_requests"`         // of the stream, by the front's own log
 }
 
 // StepResult is one step of the story.
