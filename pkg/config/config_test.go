@@ -71,7 +71,7 @@ rollout: { steps: [] }
 
 func TestGoogleHasNoDefaultProject(t *testing.T) {
 	t.Parallel()
-	file := []byte("endpoint: google\n" + head + run)
+	file := []byte("endpoint: google\nimage: example.com/tftserve:1\n" + head + run)
 	if _, err := Parse("f", file, Options{}); fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "project is missing") {
 		t.Errorf("without a project: %v, want Invalid", err)
 	}
