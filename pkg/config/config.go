@@ -131,8 +131,10 @@ var strategiesToCome = []string{"bluegreen", "rolling"}
 // LocalProject is the project of the local cloud where none is named.
 const LocalProject = "local-dev"
 
-// ImageOfThisRelease is what a release's image is where the file names none.
-const ImageOfThisRelease = "ghcr.io/tftctl/tftserve"
+// localImage is what a release's image is called where the file names none. The
+// local cloud starts its own program whatever the name; at Google there must be
+// such an image, so there a name must be given.
+const localImage = "tftserve"
 
 // fill gives c the defaults for what the file, whose keys are at, leaves out. A
 // zero that is written down stays one.
@@ -140,6 +142,7 @@ func (c *Config) fill(version string, at places) {
 	def(at, "endpoint", &c.Endpoint, "local")
 	if c.Endpoint != "google" {
 		def(at, "project", &c.Project, LocalProject)
+		def(at, "image", &c.Image, localImage+":"+version)
 	}
 	def(at, "region", &c.Region, "us-central1")
 	def(at, "model.name", &c.Model.Name, "forecast")
@@ -147,7 +150,6 @@ func (c *Config) fill(version string, at places) {
 	if _, written := at["model.versions.aliases"]; !written {
 		c.Model.Versions.Aliases = []string{"candidate", "stable"}
 	}
-	def(at, "image", &c.Image, ImageOfThisRelease+":"+version)
 	if r := c.Targets.CloudRun; r != nil {
 		yes := true
 		def(at, "targets.cloud_run.service", &r.Service, c.Name)
@@ -209,6 +211,9 @@ func (c *Config) check(at places) (wrong []error) {
 	because("endpoint", CheckEndpoint(c.Endpoint))
 	if c.Project == "" {
 		bad("project", "set project, --project or GOOGLE_CLOUD_PROJECT", "project is missing")
+	}
+	if c.Image == "" {
+		bad("image", "`make image` builds it: push it to Artifact Registry and write its reference, by digest", "image is missing: at Google there is none to begin with")
 	}
 	if !regionForm.MatchString(c.Region) {
 		bad("region", "such as us-central1 or europe-west1", "region %q is not the name of a region", c.Region)

@@ -34,7 +34,7 @@ func TestDefaultsFillWhatIsLeftOut(t *testing.T) {
 	want := &Config{
 		Schema: Schema, Name: "shop", Endpoint: "local", Project: "local-dev", Region: "us-central1", Bucket: "gs://shop-models",
 		Model: Model{Name: "forecast", Versions: Versions{Scheme: "number", Aliases: []string{"candidate", "stable"}}},
-		Image: "ghcr.io/tftctl/tftserve:1.2.3",
+		Image: "tftserve:1.2.3",
 		Targets: Targets{
 			CloudRun: &CloudRun{
 				Service: "shop", ExecutionEnvironment: "gen2", CPU: 1, Memory: "1GiB", CPUIdle: &yes, StartupCPUBoost: &yes,
@@ -69,15 +69,23 @@ rollout: { steps: [] }
 	}
 }
 
-func TestGoogleHasNoDefaultProject(t *testing.T) {
+// At Google there is no project and no image to begin with: both must be named.
+func TestGoogleHasNoDefaultProjectOrImage(t *testing.T) {
 	t.Parallel()
-	file := []byte("endpoint: google\nimage: example.com/tftserve:1\n" + head + run)
-	if _, err := Parse("f", file, Options{}); fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "project is missing") {
-		t.Errorf("without a project: %v, want Invalid", err)
+	content := []byte(head + "endpoint: google
+targets: { cloud_run: {} }
+")
+	_, err := Parse("f", content, Options{Image: "r/i@sha256:1"})
+	if fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "project is missing") {
+		t.Errorf("no project: %v, want Invalid that says so", err)
 	}
-	c, err := Parse("f", file, Options{Project: "mine"})
-	if err != nil || c.Project != "mine" {
-		t.Errorf("with --project mine: %v", err)
+	_, err = Parse("f", content, Options{Project: "mine"})
+	if fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "image is missing") {
+		t.Errorf("no image: %v, want Invalid that says so", err)
+	}
+	c, err := Parse("f", content, Options{Project: "mine", Image: "r/i@sha256:1"})
+	if err != nil || c.Project != "mine" || c.Image != "r/i@sha256:1" {
+		t.Errorf("with both: %+v, %v", c, err)
 	}
 }
 

@@ -30,6 +30,7 @@ type Options struct {
 	Environment string // "": the file's default_environment
 	Project     string // "": the file's
 	Region      string
+	Image       string
 	Version     string // of this program, for the default image
 }
 
@@ -145,6 +146,10 @@ func (d *document) decode(content []byte, o Options) (*Config, error) {
 	if o.Region != "" {
 		c.Region = o.Region
 		delete(at, "region")
+	}
+	if o.Image != "" {
+		c.Image = o.Image
+		delete(at, "image")
 	}
 	c.fill(o.Version, at)
 	if wrong := c.check(at); len(wrong) > 0 {

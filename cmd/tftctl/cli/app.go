@@ -34,6 +34,7 @@ type App struct {
 
 	env, dir, configFile string
 	project, region      string
+	image                string
 	format               string
 	endpoint             string
 	quiet, verbose       bool
@@ -115,7 +116,7 @@ func (a *App) Config() (*config.Config, error) {
 		project = os.Getenv("GOOGLE_CLOUD_PROJECT")
 	}
 	return config.Read(a.configFile, config.Options{
-		Environment: a.env, Project: project, Region: a.region, Version: version.Get().Version,
+		Environment: a.env, Project: project, Region: a.region, Image: a.image, Version: version.Get().Version,
 	})
 }
 

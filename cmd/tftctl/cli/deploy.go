@@ -26,7 +26,7 @@ func newDeployCmd(app *App) *cobra.Command {
 			return runDeploy(cmd.Context(), app, flags, args, approved)
 		},
 	}
-	flags.add(cmd)
+	flags.add(app, cmd)
 	cmd.Flags().BoolVar(&approved, "auto-approve", false, "do not ask")
 	app.dryRunFlag(cmd)
 	return cmd

@@ -27,7 +27,8 @@ type rolloutFlags struct {
 	bakeSet  bool
 }
 
-func (f *rolloutFlags) add(cmd *cobra.Command) {
+func (f *rolloutFlags) add(app *App, cmd *cobra.Command) {
+	cmd.Flags().StringVar(&app.image, "image", "", "image of tftserve, by digest (default: the file's)")
 	cmd.Flags().StringVar(&f.model, "model", "", "NAME@VERSION or NAME@ALIAS (default: the newest version)")
 	cmd.Flags().StringVar(&f.strategy, "strategy", "", strings.Join(config.Strategies, ", ")+" (default: the file's)")
 	cmd.Flags().StringVar(&f.steps, "steps", "", "percents of a canary, such as 1,5,25,50; 100 follows (default: the file's)")
@@ -117,7 +118,7 @@ func newPlanCmd(app *App) *cobra.Command {
 			return runPlan(cmd.Context(), app, flags, out, detailed)
 		},
 	}
-	flags.add(cmd)
+	flags.add(app, cmd)
 	cmd.Flags().StringVar(&out, "out", "", "write the plan to this file, for `tftctl deploy FILE`")
 	cmd.Flags().BoolVar(&detailed, "detailed-exitcode", false, "exit 2 if there are changes")
 	return cmd
