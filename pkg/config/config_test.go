@@ -72,20 +72,25 @@ rollout: { steps: [] }
 // At Google there is no project and no image to begin with: both must be named.
 func TestGoogleHasNoDefaultProjectOrImage(t *testing.T) {
 	t.Parallel()
-	content := []byte(head + "endpoint: google
-targets: { cloud_run: {} }
-")
-	_, err := Parse("f", content, Options{Image: "r/i@sha256:1"})
-	if fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "project is missing") {
-		t.Errorf("no project: %v, want Invalid that says so", err)
-	}
-	_, err = Parse("f", content, Options{Project: "mine"})
-	if fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "image is missing") {
-		t.Errorf("no image: %v, want Invalid that says so", err)
-	}
-	c, err := Parse("f", content, Options{Project: "mine", Image: "r/i@sha256:1"})
-	if err != nil || c.Project != "mine" || c.Image != "r/i@sha256:1" {
-		t.Errorf("with both: %+v, %v", c, err)
+	file := []byte("endpoint: google\n" + head + run)
+	for name, c := range map[string]struct {
+		options Options
+		want    string // "": it is valid
+	}{
+		"no project": {Options{Image: "example.com/tftserve:1"}, "project is missing"},
+		"no image":   {Options{Project: "mine"}, "image is missing"},
+		"both":       {Options{Project: "mine", Image: "example.com/tftserve:1"}, ""},
+	} {
+		got, err := Parse("f", file, c.options)
+		if c.want == "" {
+			if err != nil || got.Project != "mine" || got.Image != "example.com/tftserve:1" {
+				t.Errorf("%s: %+v, %v", name, got, err)
+			}
+			continue
+		}
+		if fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want Invalid: %s", name, err, c.want)
+		}
 	}
 }
 
