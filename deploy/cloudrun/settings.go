@@ -144,7 +144,8 @@ func kubernetesSize(s string) string {
 // documentation on CPU and memory limits and on concurrency.
 func (c Settings) Check() error {
 	bad := func(field, format string, args ...any) error {
-		return fault.Newf(fault.Invalid, "targets.cloud_run.%s: %s", field, fmt.Sprintf(format, args...))
+		return fault.Newf(fault.Invalid, "targets.cloud_run.%s: %s", field, fmt.Sprintf(format, args...)).
+			WithHint("change it in tftctl.yaml; these are Cloud Run's own limits")
 	}
 	switch {
 	case c.CPU != 1 && c.CPU != 2 && c.CPU != 4 && c.CPU != 6 && c.CPU != 8:

@@ -108,15 +108,15 @@ func (d *Duration) UnmarshalYAML(content []byte) error {
 }
 
 func parseDuration(s string) (Duration, error) {
-	text, day := s, time.Duration(1)
+	text, times := s, 1
 	if days, ok := strings.CutSuffix(s, "d"); ok {
-		text, day = days+"h", 24
+		text, times = days+"h", 24
 	}
 	v, err := time.ParseDuration(text)
-	if err != nil || v < 0 || v > longest/day {
+	if err != nil || v < 0 || v > longest/time.Duration(times) {
 		return 0, fault.Newf(fault.Invalid, "%q is no duration", s).WithHint("write 30s, 10m, 2h or 90d, at most %dd", longest/(24*time.Hour))
 	}
-	return Duration(v * day), nil
+	return Duration(int64(v) * int64(times)), nil
 }
 
 // longest is the longest duration that is taken: ten years.

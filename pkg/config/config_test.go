@@ -396,7 +396,7 @@ func FuzzParse(f *testing.F) {
 			t.Error("no target was accepted")
 		}
 		labels := maps.Clone(c.Labels)
-		if c.SettingsDigest() != c.SettingsDigest() || !maps.Equal(labels, c.Labels) {
+		if first := c.SettingsDigest(); c.SettingsDigest() != first || !maps.Equal(labels, c.Labels) {
 			t.Error("the digest changes")
 		}
 	})

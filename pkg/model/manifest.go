@@ -50,6 +50,9 @@ func (m Manifest) Size() int64 {
 	return sum
 }
 
+// remake is the hint for a manifest or schema that no exporter has written.
+const remake = "export the model again with examples/tft/export.py, or restore the file"
+
 // maxFileBytes and maxFiles bound what a manifest can promise, so that sums of
 // sizes stay numbers.
 const (
@@ -77,7 +80,7 @@ func ReadManifest(content []byte) (Manifest, error) {
 	seen := make(map[string]bool, len(m.Files))
 	for i, f := range m.Files {
 		bad := func(why string) error {
-			return fault.Newf(fault.Invalid, "%s: files[%d] %q %s", ManifestFile, i, f.Path, why)
+			return fault.Newf(fault.Invalid, "%s: files[%d] %q %s", ManifestFile, i, f.Path, why).WithHint(remake)
 		}
 		switch {
 		case f.Path == "" || path.IsAbs(f.Path) || path.Clean(f.Path) != f.Path || f.Path == ".." ||
@@ -96,11 +99,11 @@ func ReadManifest(content []byte) (Manifest, error) {
 	}
 	for _, need := range []string{m.Model, SchemaFile} {
 		if !seen[need] {
-			return Manifest{}, fault.Newf(fault.Invalid, "%s: %q is not among the files", ManifestFile, need)
+			return Manifest{}, fault.Newf(fault.Invalid, "%s: %q is not among the files", ManifestFile, need).WithHint(remake)
 		}
 	}
 	if !slices.IsSortedFunc(m.Files, func(a, b File) int { return strings.Compare(a.Path, b.Path) }) {
-		return Manifest{}, fault.Newf(fault.Invalid, "%s: files are not in order of path", ManifestFile)
+		return Manifest{}, fault.Newf(fault.Invalid, "%s: files are not in order of path", ManifestFile).WithHint(remake)
 	}
 	return m, nil
 }
@@ -110,10 +113,10 @@ func decodeStrict(content []byte, name string, into any) error {
 	d := json.NewDecoder(bytes.NewReader(content))
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil {
-		return fault.Wrap(fault.Malformed, err, "%s: %v", name, err)
+		return fault.Wrap(fault.Malformed, err, "%s: %v", name, err).WithHint(remake)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return fault.Newf(fault.Malformed, "%s: more than one JSON value", name)
+		return fault.Newf(fault.Malformed, "%s: more than one JSON value", name).WithHint(remake)
 	}
 	return nil
 }

@@ -68,12 +68,12 @@ func runLocalUp(ctx context.Context, app *App, flags localUpFlags) error {
 		return fault.Wrap(fault.Invalid, err, "--dir %s: %v", dir, err)
 	}
 	had, _ := readLocal(dir) // none, or one that cannot be read: the ports are free ones
-	control, err := listen(flags.port, had.Endpoint)
+	control, err := listen(ctx, flags.port, had.Endpoint)
 	if err != nil {
 		return err
 	}
 	defer control.Close()
-	front, err := listen(flags.front, hostOf(had.FrontURL))
+	front, err := listen(ctx, flags.front, hostOf(had.FrontURL))
 	if err != nil {
 		return err
 	}
@@ -145,7 +145,7 @@ func serverProgram(named string) (string, error) {
 
 // listen opens a port on loopback: the wanted one, or where wanted is below 0
 // the one it had before, or a free one.
-func listen(wanted int, had string) (net.Listener, error) {
+func listen(ctx context.Context, wanted int, had string) (net.Listener, error) {
 	address := "127.0.0.1:" + strconv.Itoa(max(wanted, 0))
 	if wanted < 0 && had != "" {
 		address = had
@@ -153,7 +153,7 @@ func listen(wanted int, had string) (net.Listener, error) {
 	if wanted > 65535 {
 		return nil, fault.Newf(fault.Invalid, "%d is no port", wanted).WithHint("ports end at 65535; 0 takes a free one")
 	}
-	l, err := net.Listen("tcp", address)
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil && !errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fault.Wrap(fault.Unavailable, err, "%s cannot be listened on: %v", address, err).WithHint("choose another with --port and --front-port, 0 for a free one")
 	}
@@ -209,7 +209,7 @@ func runLocalDetach(ctx context.Context, app *App, flags localUpFlags) error {
 	if flags.server != "" {
 		args = append(args, "--server", flags.server)
 	}
-	child := exec.Command(self, args...) // not CommandContext: it outlives this program
+	child := exec.Command(self, args...) //nolint:noctx // not CommandContext: it outlives this program
 	child.Stderr = logFile
 	child.SysProcAttr = ownSession()
 	out, err := child.StdoutPipe()

@@ -67,7 +67,7 @@ func Root() *cobra.Command { return newRootCmd(&App{}) }
 // signalled is the reason why the work was stopped.
 type signalled struct{ os.Signal }
 
-func (s signalled) Error() string { return "stopped by " + s.Signal.String() }
+func (s signalled) Error() string { return "stopped by " + s.String() }
 
 // exitCode is what a shell reports of a program that a signal ended.
 func (s signalled) exitCode() int {

@@ -16,7 +16,7 @@ import (
 func newModelPushCmd(app *App) *cobra.Command {
 	var number int
 	cmd := &cobra.Command{
-		Use: "push <dir>", Short: "Store a bundle as a version that never changes", Args: exactArgs(1, "the bundle's folder"),
+		Use: "push <dir>", Short: "Store a bundle as a version that never changes", Args: oneArg("the bundle's folder"),
 		Example: "  tftctl model push ./models/forecast",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			version := model.Version(0)
@@ -86,10 +86,10 @@ func (r modelPushResult) Text(t *text) error {
 	return err
 }
 
-// exactArgs is cobra.ExactArgs with a message that says what is missing.
-func exactArgs(n int, what string) cobra.PositionalArgs {
+// oneArg is cobra.ExactArgs(1) with a message that says what is missing.
+func oneArg(what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if len(args) != n {
+		if len(args) != 1 {
 			return fault.Newf(fault.Invalid, "%s takes %s", cmd.CommandPath(), what).WithHint("usage: %s", cmd.UseLine())
 		}
 		return nil

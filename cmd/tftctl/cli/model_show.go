@@ -12,7 +12,7 @@ import (
 
 func newModelShowCmd(app *App) *cobra.Command {
 	return &cobra.Command{
-		Use: "show <ref>", Short: "Show a version: digest, inputs, outputs, where it serves", Args: exactArgs(1, "NAME@VERSION or NAME@ALIAS"),
+		Use: "show <ref>", Short: "Show a version: digest, inputs, outputs, where it serves", Args: oneArg("NAME@VERSION or NAME@ALIAS"),
 		Example: "  tftctl model show forecast@13\n  tftctl model show forecast@stable",
 		RunE:    func(cmd *cobra.Command, args []string) error { return runModelShow(cmd.Context(), app, args[0]) },
 	}

@@ -30,7 +30,7 @@ type predictFlags struct {
 func newPredictCmd(app *App) *cobra.Command {
 	var flags predictFlags
 	cmd := &cobra.Command{
-		Use: "predict <file>", Short: "Send a file of instances to what is live", Args: exactArgs(1, "a file of instances, or - for standard input"),
+		Use: "predict <file>", Short: "Send a file of instances to what is live", Args: oneArg("a file of instances, or - for standard input"),
 		Example: "  tftctl predict sample.json\n  tftctl predict --target vertex --repeat 100 sample.json",
 		RunE:    func(cmd *cobra.Command, args []string) error { return runPredict(cmd.Context(), app, args[0], flags) },
 	}

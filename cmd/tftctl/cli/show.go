@@ -2,10 +2,10 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 
-	"github.com/tftctl/tftctl/pkg/fault"
 	"github.com/tftctl/tftctl/pkg/term"
 )
 
@@ -96,20 +96,10 @@ func (a *App) fail(err error, code int) {
 		fmt.Fprintf(a.stderr, "hint: %s\n", f.Hint)
 	}
 	if a.verbose {
-		for beneath := f.Beneath; beneath != nil; beneath = unwrap(beneath) {
+		for beneath := f.Beneath; beneath != nil; beneath = errors.Unwrap(beneath) {
 			fmt.Fprintf(a.stderr, "beneath: %v\n", beneath)
 		}
 	}
-}
-
-func unwrap(err error) error {
-	if f, ok := err.(*fault.Error); ok {
-		return f.Beneath
-	}
-	if u, ok := err.(interface{ Unwrap() error }); ok {
-		return u.Unwrap()
-	}
-	return nil
 }
 
 func (a *App) writeJSON(v any) error {

@@ -14,7 +14,7 @@ import (
 
 func newTrafficSetCmd(app *App) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "set <version>=<percent>,...", Short: "Share traffic among releases that are ready", Args: exactArgs(1, "a whole split, such as v12=90,v13=10"),
+		Use: "set <version>=<percent>,...", Short: "Share traffic among releases that are ready", Args: oneArg("a whole split, such as v12=90,v13=10"),
 		Example: "  tftctl traffic set v12=90,v13=10",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			split, err := deploy.ParseSplit(args[0])

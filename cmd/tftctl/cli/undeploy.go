@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -59,6 +60,6 @@ func (p *Project) restrict(only string) error {
 			return fault.Newf(fault.NotFound, "%s has no target %q", p.config.Path, kind).WithHint("use run, vertex, or both with a comma")
 		}
 	}
-	p.targets = append(kept, p.targets[len(p.targets)-1])
+	p.targets = slices.Concat(kept, p.targets[len(p.targets)-1:])
 	return nil
 }

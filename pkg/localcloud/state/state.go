@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -64,13 +65,13 @@ func Open(path string) (*Store, error) {
 	}
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockWait})
 	switch {
-	case errors.Is(err, bbolt.ErrTimeout):
+	case errors.Is(err, bbolterrors.ErrTimeout):
 		return nil, fmt.Errorf("open %s: %w", path, ErrInUse)
 	case err != nil:
 		return nil, fmt.Errorf("open the state in %s: %w", path, err)
 	}
 	if err := prepare(db, folder); err != nil {
-		db.Close()
+		err = errors.Join(err, db.Close())
 		return nil, fmt.Errorf("open the state in %s: %w", path, err)
 	}
 	return &Store{db: db}, nil

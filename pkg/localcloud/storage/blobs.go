@@ -70,8 +70,7 @@ func (b *blobs) receive(r io.Reader) (*draft, error) {
 		err = f.Sync()
 	}
 	if err := errors.Join(err, f.Close()); err != nil {
-		os.Remove(f.Name())
-		return nil, err
+		return nil, errors.Join(err, os.Remove(f.Name()))
 	}
 	d.path = f.Name()
 	return d, nil
@@ -116,7 +115,7 @@ func encodeCRC(h hash.Hash32) string {
 }
 
 // discard removes a draft that nobody wants. It is harmless after keep.
-func (d *draft) discard() { os.Remove(d.path) }
+func (d *draft) discard() { os.Remove(d.path) } //nolint:errcheck // what stays now goes with the next start
 
 // keep gives d the name by which it can be referred to. The caller holds the
 // gate until the reference is committed.
@@ -164,7 +163,7 @@ func (b *blobs) part(id string) string { return filepath.Join(b.parts, id) }
 // now goes with the next start.
 func (b *blobs) removeParts(ids []string) {
 	for _, id := range ids {
-		os.Remove(b.part(id))
+		os.Remove(b.part(id)) //nolint:errcheck // see above
 	}
 }
 

@@ -295,8 +295,8 @@ func TestARewriteCanTakeSteps(t *testing.T) {
 	c.bucket("models", "")
 	c.put("models", "o", strings.Repeat("x", 5<<19)) // 2.5 MiB
 	path := "/storage/v1/b/models/o/o/rewriteTo/b/models/o/copy?maxBytesRewrittenPerCall=1048576"
-	next, steps := "", 0
-	for steps = 1; ; steps++ {
+	next, steps := "", 1
+	for ; ; steps++ {
 		a := c.must("POST", path+next, "")
 		if a.field(t, "done") == "true" {
 			break

@@ -171,7 +171,7 @@ func (s *Server) getBucket(c *call) (*reply, error) {
 }
 
 func (s *Server) patchBucket(c *call) (*reply, error) {
-	return s.changeBucket(c, func(old, sent map[string]any) map[string]any { return merge(old, sent) })
+	return s.changeBucket(c, merge)
 }
 
 func (s *Server) updateBucket(c *call) (*reply, error) {

@@ -88,7 +88,7 @@ func (s *Server) getObject(c *call) (*reply, error) {
 }
 
 func (s *Server) patchObject(c *call) (*reply, error) {
-	return s.changeObject(c, func(old, sent map[string]any) map[string]any { return merge(old, sent) })
+	return s.changeObject(c, merge)
 }
 
 // updateObject replaces all that a caller may set; what cannot be taken away
@@ -257,7 +257,7 @@ func (tx *txn) list(l listing) (objects []*objectRecord, prefixes []string, next
 			objects = append(objects, o)
 		}
 		last = key
-		if isUnder && !(l.trailing && l.versions) {
+		if isUnder && (!l.trailing || !l.versions) {
 			last = l.bucket + "\x00" + under + "\xff" // behind every name under it
 		}
 		return nil

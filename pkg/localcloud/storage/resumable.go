@@ -297,11 +297,11 @@ func (s *Server) cancelUpload(c *call) (*reply, error) {
 func (s *Server) expireUploads() error {
 	var gone []string
 	isOld := func(u *upload) bool { return s.now().Sub(u.Created) > uploadLife }
-	any := false
+	found := false
 	err := s.view(func(tx *txn) error {
-		return tx.eachUpload(func(u *upload) error { any = any || isOld(u); return nil })
+		return tx.eachUpload(func(u *upload) error { found = found || isOld(u); return nil })
 	})
-	if err != nil || !any {
+	if err != nil || !found {
 		return err
 	}
 	err = s.update(nil, func(tx *txn) (err error) {

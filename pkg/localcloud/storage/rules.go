@@ -462,9 +462,9 @@ func parseRange(header string, size int64) (part byteRange, whole bool, err erro
 		return byteRange{}, false, no
 	}
 	if from == "" {
-		last, parseErr := strconv.ParseInt(to, 10, 64)
+		last, ok := number(to)
 		switch {
-		case parseErr != nil || last < 0:
+		case !ok:
 			return part, whole, nil
 		case last == 0 || size == 0:
 			return unsatisfiable()
@@ -472,14 +472,14 @@ func parseRange(header string, size int64) (part byteRange, whole bool, err erro
 		last = min(last, size)
 		return byteRange{size - last, last}, false, nil
 	}
-	first, parseErr := strconv.ParseInt(from, 10, 64)
-	if parseErr != nil || first < 0 {
+	first, ok := number(from)
+	if !ok {
 		return part, whole, nil
 	}
 	last := size - 1
 	if to != "" {
-		n, parseErr := strconv.ParseInt(to, 10, 64)
-		if parseErr != nil || n < first {
+		n, ok := number(to)
+		if !ok || n < first {
 			return part, whole, nil
 		}
 		last = min(n, last)
@@ -538,3 +538,9 @@ func parseChunk(header string, length int64) (chunk, error) {
 }
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
+
+// number reads a number of bytes that is not below 0.
+func number(text string) (n int64, ok bool) {
+	n, err := strconv.ParseInt(text, 10, 64)
+	return n, err == nil && n >= 0
+}
