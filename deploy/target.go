@@ -136,6 +136,20 @@ func Observe(ctx context.Context, targets ...Target) (Snapshot, error) {
 // Names returns the targets of s in order.
 func (s Snapshot) Names() []string { return slices.Sorted(maps.Keys(s)) }
 
+// Confirm returns nil if t shows what s asked for. It is how a Wait ends: an
+// operation that succeeded is no proof that nobody else was there meanwhile.
+func (s Step) Confirm(ctx context.Context, t Target) error {
+	facts, err := t.Look(ctx)
+	if err != nil {
+		return err
+	}
+	if facts[s.Fact] != s.To {
+		return fault.Newf(fault.Stale, "%s: %s is %s after the change, not %s", s.Target, s.Fact, orAbsent(facts[s.Fact]), orAbsent(s.To)).
+			WithHint("somebody else changed it meanwhile: look with `tftctl status`, then plan again")
+	}
+	return nil
+}
+
 // Expect returns what Start owes its caller about fact, which now shows value:
 // done if s needs nothing more, or Stale if it shows neither From nor To.
 func (s Step) Expect(value string) (done bool, err error) {

@@ -76,15 +76,7 @@ func (p Pointers) Start(ctx context.Context, s deploy.Step) (string, error) {
 
 // Wait implements deploy.Target.
 func (p Pointers) Wait(ctx context.Context, s deploy.Step, _ string) error {
-	facts, err := p.Look(ctx)
-	if err != nil {
-		return err
-	}
-	if facts[s.Fact] != s.To {
-		return fault.Newf(fault.Stale, "%s: %s is %q after it was moved, not %q", p.name, s.Fact, facts[s.Fact], s.To).
-			WithHint("somebody else moved it meanwhile: look with `tftctl status`")
-	}
-	return nil
+	return s.Confirm(ctx, p)
 }
 
 // Bucket is a Book in a blob.Store, for a project without Vertex AI.

@@ -334,13 +334,5 @@ func (s *Service) Wait(ctx context.Context, step deploy.Step, operation string) 
 			return err
 		}
 	}
-	facts, err := s.Look(ctx)
-	if err != nil {
-		return err
-	}
-	if facts[step.Fact] != step.To {
-		return fault.Newf(fault.Stale, "%s: %s is %q after the operation has ended, not %q", s.Name(), step.Fact, facts[step.Fact], step.To).
-			WithHint("somebody else changed it meanwhile: look with `tftctl status`, then plan again")
-	}
-	return nil
+	return step.Confirm(ctx, s)
 }

@@ -414,15 +414,7 @@ func (e *Endpoint) Wait(ctx context.Context, step deploy.Step, operation string)
 			return err
 		}
 	}
-	facts, err := e.Look(ctx)
-	if err != nil {
-		return err
-	}
-	if facts[step.Fact] != step.To {
-		return fault.Newf(fault.Stale, "%s: %s is %q after the operation has ended, not %q", e.Name(), step.Fact, facts[step.Fact], step.To).
-			WithHint("somebody else changed it meanwhile: look with `tftctl status`, then plan again")
-	}
-	return nil
+	return step.Confirm(ctx, e)
 }
 
 // Aliases returns which of our versions each alias of the model points to.
