@@ -50,7 +50,7 @@ const (
 	leastRequests   = 1000
 	mostGolden      = 1e-4 // standard deviations of the output
 	slowestVersion  = 60 * time.Millisecond
-	slowestStart    = 500 // milliseconds
+	slowestStart    = 500 * time.Millisecond
 	slowestRollback = 2 * time.Second
 )
 
