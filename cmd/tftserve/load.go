@@ -153,20 +153,17 @@ func library(named string) (string, error) {
 // rehearse has the model answer the sample of its bundle, so that a model that
 // loads and cannot compute never becomes ready.
 func rehearse(ctx context.Context, m *predict.Model, dir string) error {
-	sample, err := os.ReadFile(filepath.Join(dir, sampleFile))
+	sample, err := os.ReadFile(filepath.Join(dir, model.SampleFile))
 	if err != nil {
-		return fault.Wrap(fault.Corrupt, err, "the bundle of %s has no %s", m, sampleFile).
+		return fault.Wrap(fault.Corrupt, err, "the bundle of %s has no %s", m, model.SampleFile).
 			WithHint("export the model again: a bundle holds a request that must work")
 	}
 	if _, err := vertexapi.Predict(ctx, m, sample); err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		return fault.Newf(fault.Corrupt, "%s does not answer its own %s: %w", m, sampleFile, err).
+		return fault.Newf(fault.Corrupt, "%s does not answer its own %s: %w", m, model.SampleFile, err).
 			WithHint("export the model again: model, schema and sample do not fit together")
 	}
 	return nil
 }
-
-// sampleFile is the name of a bundle's sample request.
-const sampleFile = "sample.json"

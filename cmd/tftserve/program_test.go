@@ -215,7 +215,7 @@ func v1() string { return filepath.Join(examples, "models", "v1") }
 // sample is a request body that must work.
 func sample(t *testing.T) []byte {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join(v1(), sampleFile))
+	b, err := os.ReadFile(filepath.Join(v1(), model.SampleFile))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,7 +44,7 @@ func TestStartThatCannotWorkSaysWhyAndWhatToDo(t *testing.T) {
 		"schema of another model":       {args: []string{"--model", rewrite(t, v1(), model.SchemaFile, true, replace("encoder_cont", "encoder_real"))}, exit: 5, want: "is not the model that schema.json describes"},
 		"schema is no JSON":             {args: []string{"--model", rewrite(t, v1(), model.SchemaFile, true, half)}, exit: 5, want: "schema.json"},
 		"manifest is no JSON":           {args: []string{"--model", rewrite(t, v1(), model.ManifestFile, false, half)}, exit: 5, want: "manifest.json"},
-		"sample that does not work":     {args: []string{"--model", rewrite(t, v1(), sampleFile, true, replace(`"encoder_cont"`, `"encoder"`))}, exit: 5, want: "does not answer its own sample.json"},
+		"sample that does not work":     {args: []string{"--model", rewrite(t, v1(), model.SampleFile, true, replace(`"encoder_cont"`, `"encoder"`))}, exit: 5, want: "does not answer its own sample.json"},
 	} {
 		for _, check := range []bool{false, true} {
 			if check && name == "port taken" {

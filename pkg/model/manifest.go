@@ -15,6 +15,10 @@ import (
 // ManifestFile is the name of a bundle's manifest, which lists all its other files.
 const ManifestFile = "manifest.json"
 
+// SampleFile is the name of a bundle's sample request: {"instances": [...]}
+// that must be answered before the model is served to anybody.
+const SampleFile = "sample.json"
+
 // Versions of the stored formats that this package reads.
 const (
 	ManifestSchema = "tftctl/manifest/v1"
@@ -97,7 +101,7 @@ func ReadManifest(content []byte) (Manifest, error) {
 		}
 		seen[f.Path] = true
 	}
-	for _, need := range []string{m.Model, SchemaFile} {
+	for _, need := range []string{m.Model, SchemaFile, SampleFile} {
 		if !seen[need] {
 			return Manifest{}, fault.Newf(fault.Invalid, "%s: %q is not among the files", ManifestFile, need).WithHint(remake)
 		}

@@ -39,7 +39,7 @@ func file(path string) string { return `{"path":"` + path + `","bytes":0,"sha256
 
 func TestManifestsThatAreRefused(t *testing.T) {
 	t.Parallel()
-	good := file("model.onnx") + "," + file("schema.json")
+	good := file("model.onnx") + "," + file("sample.json") + "," + file("schema.json")
 	if _, err := model.ReadManifest([]byte(manifest(good))); err != nil {
 		t.Fatalf("a good one: %v", err)
 	}
@@ -58,8 +58,9 @@ func TestManifestsThatAreRefused(t *testing.T) {
 		"backslash":               {manifest(good + `,{"path":"x\\y","bytes":0,"sha256":"` + zeros + `"}`), fault.Invalid},
 		"the manifest itself":     {manifest(file("manifest.json") + "," + good), fault.Invalid},
 		"listed twice":            {manifest(file("model.onnx") + "," + good), fault.Invalid},
-		"no model":                {manifest(file("schema.json")), fault.Invalid},
-		"no schema":               {manifest(file("model.onnx")), fault.Invalid},
+		"no model":                {manifest(file("sample.json") + "," + file("schema.json")), fault.Invalid},
+		"no sample":               {manifest(file("model.onnx") + "," + file("schema.json")), fault.Invalid},
+		"no schema":               {manifest(file("model.onnx") + "," + file("sample.json")), fault.Invalid},
 		"out of order":            {manifest(file("schema.json") + "," + file("model.onnx")), fault.Invalid},
 		"digest of 63 digits":     {strings.Replace(manifest(good), zeros, zeros[1:], 1), fault.Invalid},
 		"negative size":           {strings.Replace(manifest(good), `"bytes":0`, `"bytes":-1`, 1), fault.Invalid},
@@ -164,7 +165,7 @@ func replaceByLink(path string) error {
 }
 
 func FuzzReadManifest(f *testing.F) {
-	f.Add([]byte(manifest(file("model.onnx") + "," + file("schema.json"))))
+	f.Add([]byte(manifest(file("model.onnx") + "," + file("sample.json") + "," + file("schema.json"))))
 	f.Add([]byte(`{"files":null}`))
 	f.Fuzz(func(t *testing.T, content []byte) {
 		m, err := model.ReadManifest(content)

@@ -20,12 +20,13 @@ func bundle(t *testing.T, text string) *model.Bundle {
 	t.Helper()
 	dir := t.TempDir()
 	files := map[string]string{
-		"model.onnx": text,
+		"model.onnx":  text,
+		"sample.json": `{"instances":[{"x":[1]}]}`,
 		"schema.json": `{"schema":"tftctl/model-schema/v1","inputs":[{"name":"x","dtype":"float32","shape":[1]}],` +
 			`"outputs":[{"name":"y","dtype":"float32","shape":[1]}]}`,
 	}
 	m := model.Manifest{Schema: model.ManifestSchema, Name: "forecast", Model: "model.onnx"}
-	for _, name := range []string{"model.onnx", "schema.json"} {
+	for _, name := range []string{"model.onnx", "sample.json", "schema.json"} {
 		content := []byte(files[name])
 		m.Files = append(m.Files, model.File{Path: name, Bytes: int64(len(content)), SHA256: model.DigestOf(content).Hex()})
 		write(t, filepath.Join(dir, name), content)

@@ -64,22 +64,14 @@ func (p *Project) release(rec registry.Record) deploy.Release {
 }
 
 // smoke returns the gate that asks the release of version v for predictions.
-// A bundle without a sample cannot be asked, which is said.
 func (p *Project) smoke(ctx context.Context, v model.Version) (deploy.Gate, error) {
 	rec, err := p.registry.Get(ctx, v)
 	if err != nil {
 		return nil, err
 	}
-	sample, err := p.registry.ReadFile(ctx, rec.Digest, sampleFile)
-	if err != nil && fault.KindOf(err) == fault.NotFound {
-		p.app.Say("no smoke check: %s@%d has no %s", rec.Name, v, sampleFile)
-		return nil, nil
-	}
+	sample, err := p.registry.ReadFile(ctx, rec.Digest, model.SampleFile)
 	if err != nil {
 		return nil, fmt.Errorf("read the sample of %s@%d: %w", rec.Name, v, err)
 	}
 	return deploy.Smoke{Targets: p.targets, Sample: sample}, nil
 }
-
-// sampleFile is the bundle's request that must be answered.
-const sampleFile = "sample.json"
