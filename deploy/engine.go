@@ -77,9 +77,7 @@ func (r *run) forward(ctx context.Context) (status string, err error) {
 			return journal.Interrupted, fault.Wrap(fault.Interrupted, err, "stopped at stage %q; %d steps are done", stage.Name, len(r.done)).
 				WithHint("run the same command again to go on, or `tftctl rollback`")
 		case fault.KindOf(err) == fault.Locked:
-			// Another run has taken over. What is undone now is its business.
-			return journal.Interrupted, fault.Wrap(fault.Interrupted, err, "stopped at stage %q: %v", stage.Name, err).
-				WithHint("`tftctl history` shows who went on")
+			return r.overtaken(err)
 		case stage.Cleanup:
 			r.warnings = append(r.warnings, err.Error())
 		case r.plan.stays() && len(r.done) > 0:
@@ -182,6 +180,13 @@ func (r *run) step(ctx context.Context, s Step) (changed bool, err error) {
 	return true, nil
 }
 
+// overtaken ends a run whose journal another one has taken over. What is undone
+// now is that one's business.
+func (r *run) overtaken(err error) (string, error) {
+	return journal.Interrupted, fault.Wrap(fault.Interrupted, err, "stopped after %d steps: %v", len(r.done), err).
+		WithHint("`tftctl history` shows who went on")
+}
+
 // back undoes what was done, last first. It goes on after a failure: each
 // step that can be undone brings the world nearer to what it was.
 func (r *run) back(ctx context.Context, cause error) (status string, err error) {
@@ -190,6 +195,9 @@ func (r *run) back(ctx context.Context, cause error) (status string, err error) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, undoing)
 	defer cancel()
+	if err := r.txn.Confirm(ctx); fault.KindOf(err) == fault.Locked && err != nil {
+		return r.overtaken(err)
+	}
 	var failed error
 	for _, s := range slices.Backward(r.done) {
 		back := s.Reversed()
@@ -198,6 +206,9 @@ func (r *run) back(ctx context.Context, cause error) (status string, err error) 
 		if _, err := r.step(ctx, back); err != nil {
 			r.Tell(Event{Stage: "undo", Step: &back, Text: "failed"})
 			failed = errors.Join(failed, err)
+			if k := fault.KindOf(err); k == fault.Unavailable || k == fault.Timeout {
+				break // nobody is there: the other steps would wait as long, in vain
+			}
 			continue
 		}
 		r.Tell(Event{Stage: "undo", Step: &back, Took: time.Since(began)})

@@ -350,3 +350,37 @@ func TestARehearsalChangesNothing(t *testing.T) {
 		t.Errorf("it wrote %v", names)
 	}
 }
+
+// signalling is a store in which a signal arrives during the first write.
+type signalling struct {
+	*blob.Memory
+	signal func()
+}
+
+func (s signalling) Put(ctx context.Context, name string, content []byte, over int64) (int64, error) {
+	s.signal()
+	return s.Memory.Put(ctx, name, content, over)
+}
+
+func TestASignalWhileTheLockIsTakenLeavesItFree(t *testing.T) {
+	t.Parallel()
+	w := newWorld(serving())
+	two := release(2)
+	plan := w.plan(t, deploy.Goal{Verb: deploy.DeployVerb, Release: &two})
+	ctx, cancel := context.WithCancel(t.Context())
+	store := signalling{w.store, cancel}
+	w.engine.Journal = journal.New(store, "journal/")
+	_, err := deploy.Locked(w.engine, lock.New(store, "lock.json", "me")).Run(ctx, plan)
+	if err == nil {
+		t.Error("a run that was cancelled at once: no error")
+	}
+	state, _, err := lock.New(w.store, "lock.json", "next").Look(t.Context())
+	if err != nil || state.Holder != "" {
+		t.Errorf("the lock is held by %q, %v", state.Holder, err)
+	}
+	for _, e := range w.entries(t) {
+		if e.Status == journal.Running {
+			t.Errorf("the journal says that %s still runs", e.ID)
+		}
+	}
+}

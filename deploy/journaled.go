@@ -19,6 +19,9 @@ type journaled struct {
 }
 
 func (j *journaled) Start(ctx context.Context, s Step) (string, error) {
+	if err := ctx.Err(); err != nil {
+		return "", err // what is not started needs no intent
+	}
 	n, err := j.txn.Intent(ctx, journal.Step{Target: s.Target, Fact: s.Fact, From: s.From, To: s.To})
 	if err != nil {
 		return "", fmt.Errorf("write the intent: %w", err)

@@ -13,7 +13,7 @@ import (
 
 // Goal is what is wanted.
 type Goal struct {
-	Verb string // deploy, promote, traffic set, rollback, undeploy
+	Verb string // one of the verbs below
 
 	// Release is to be made ready and to take traffic; nil: only what follows.
 	Release *Release
@@ -33,8 +33,8 @@ type Goal struct {
 	// Serving is the release that is asked for predictions before and after
 	// traffic moves; used without Release, "": none.
 	Serving string
-	// Remove takes away everything: traffic, releases, places.
-	Remove bool
+	// Remove takes away everything at these targets: traffic, releases, places.
+	Remove []string
 	Reason string
 }
 
@@ -53,11 +53,18 @@ type Plan struct {
 }
 
 // stays reports whether what is done stays when a later step fails: each step
-// of a rollback is nearer to safety, with or without the others.
-func (p Plan) stays() bool { return p.Verb == RollbackVerb }
+// of a rollback is nearer to safety, with or without the others, and what an
+// undeploy has removed cannot be put back.
+func (p Plan) stays() bool { return p.Verb == RollbackVerb || p.Verb == UndeployVerb }
 
-// RollbackVerb is the Goal.Verb of going back.
-const RollbackVerb = "rollback"
+// The verbs of a Goal.
+const (
+	DeployVerb   = "deploy"
+	PromoteVerb  = "promote"
+	TrafficVerb  = "traffic set"
+	RollbackVerb = "rollback"
+	UndeployVerb = "undeploy"
+)
 
 // PlanSchema is the version of Plan's stored form.
 const PlanSchema = "tftctl/plan/v1"
@@ -94,8 +101,8 @@ func NewPlan(now Snapshot, goal Goal) (Plan, error) {
 	p := Plan{Schema: PlanSchema, Verb: goal.Verb, Release: goal.Release, Reason: goal.Reason, Saw: now}
 	var err error
 	switch {
-	case goal.Remove:
-		p.Stages, err = removal(now)
+	case goal.Verb == UndeployVerb:
+		p.Stages, err = removal(now, goal.Remove)
 		p.Final = true
 	case goal.Release != nil:
 		p.Stages, err = rollout(now, goal)
@@ -246,7 +253,7 @@ func rollout(now Snapshot, goal Goal) ([]Stage, error) {
 			retire := Stage{Name: "retire", Cleanup: true}
 			for _, t := range servers(now) {
 				for _, old := range now[t].Releases() {
-					if old != id && old != keep {
+					if old != id && old != keep && keep != "" { // where nothing moves, nothing is retired
 						retire.Steps = change(retire.Steps, t, ReleaseFact(old), "")
 					}
 				}
@@ -291,11 +298,11 @@ func rearrangement(now Snapshot, goal Goal) ([]Stage, error) {
 	return withSteps([]Stage{check, stage}), nil
 }
 
-func removal(now Snapshot) ([]Stage, error) {
+func removal(now Snapshot, targets []string) ([]Stage, error) {
 	facts := clone(now)
 	change := changer(facts, nil)
 	stage := Stage{Name: "remove"}
-	for _, t := range servers(now) {
+	for _, t := range targets {
 		if place := now[t][PlaceFact]; place != "" && place != Ready {
 			return nil, fault.Newf(fault.Blocked, "%s was not made by tftctl and is left alone", t).
 				WithHint("remove it with the tool that made it, or name another in tftctl.yaml")

@@ -86,7 +86,7 @@ func TestPlans(t *testing.T) {
   vertex/us-central1/f  model v2-aaaaaaaa  absent -> ready
   vertex/us-central1/f  release v2-aaaaaaaa  absent -> ready
 `},
-		{"undeploy takes what serves and leaves uploaded models", serving(), deploy.Goal{Remove: true}, `remove
+		{"undeploy takes what serves and leaves uploaded models", serving(), deploy.Goal{Verb: deploy.UndeployVerb, Remove: []string{run, vertex}}, `remove
   run/us-central1/f  place  ready -> absent
   vertex/us-central1/f  split  v1-aaaaaaaa=100 -> absent
   vertex/us-central1/f  release v1-aaaaaaaa  ready -> absent
@@ -134,6 +134,19 @@ func TestWhatRollbackGoesBackToIsNotRetired(t *testing.T) {
 	}
 }
 
+// Deploying what has everything already changes nothing: what a rollback goes
+// back to must stay.
+func TestWhatIsLiveAlreadyIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	now := serving()
+	now[run]["release v0-aaaaaaaa"], now[run]["release v3-aaaaaaaa"] = "ready", "ready"
+	one := release(1)
+	plan, err := deploy.NewPlan(now, deploy.Goal{Verb: deploy.DeployVerb, Release: &one, Percents: []int{10, 100}, Last: "stable"})
+	if err != nil || !plan.Empty() {
+		t.Errorf("%v:\n%s", err, printed(plan))
+	}
+}
+
 func TestPlanRefuses(t *testing.T) {
 	t.Parallel()
 	two := release(2)
@@ -147,7 +160,7 @@ func TestPlanRefuses(t *testing.T) {
 		"steps that fall":                {serving(), deploy.Goal{Release: &two, Percents: []int{50, 10}}, fault.Invalid},
 		"more than everything":           {serving(), deploy.Goal{Release: &two, Percents: []int{101}}, fault.Invalid},
 		"traffic for who is not there":   {serving(), deploy.Goal{Splits: map[string]deploy.Split{run: {"v9-aaaaaaaa": 100}}}, fault.NotFound},
-		"removing what others have made": {foreign, deploy.Goal{Remove: true}, fault.Blocked},
+		"removing what others have made": {foreign, deploy.Goal{Verb: deploy.UndeployVerb, Remove: []string{run}}, fault.Blocked},
 	} {
 		if _, err := deploy.NewPlan(c.now, c.goal); fault.KindOf(err) != c.want || err == nil {
 			t.Errorf("%s: %v, want %s", name, err, c.want)

@@ -141,7 +141,7 @@ func Run(t *testing.T, open func(t *testing.T) Fixture) {
 		f := begin(t, open)
 		f.deploy(f.release(1), 100)
 		f.deploy(f.release(2), 10)
-		plan := f.plan(deploy.Goal{Remove: true})
+		plan := f.plan(deploy.Goal{Verb: deploy.UndeployVerb, Remove: []string{f.Target.Name()}})
 		for _, stage := range plan.Stages {
 			for _, s := range stage.Steps {
 				f.apply(s)

@@ -6,8 +6,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tftctl/tftctl/pkg/blob"
 	"github.com/tftctl/tftctl/pkg/fault"
@@ -98,21 +99,26 @@ func (j *Journal) Begin(ctx context.Context, e Entry) (*Txn, error) {
 	return t, t.write(ctx)
 }
 
+// readers is how many entries are read at a time: a store far away answers each
+// after some milliseconds, and a long history has hundreds.
+const readers = 16
+
 // Entries returns all transactions, oldest first.
 func (j *Journal) Entries(ctx context.Context) ([]Entry, error) {
 	names, err := j.store.List(ctx, j.prefix)
 	if err != nil {
 		return nil, err
 	}
-	entries := make([]Entry, 0, len(names))
-	for _, n := range names {
-		e, _, err := j.read(ctx, n)
-		if err != nil {
-			return nil, err
-		}
-		entries = append(entries, e)
+	entries := make([]Entry, len(names))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(readers)
+	for i, n := range names {
+		group.Go(func() (err error) {
+			entries[i], _, err = j.read(ctx, n)
+			return err
+		})
 	}
-	return entries, nil
+	return entries, group.Wait()
 }
 
 func (j *Journal) read(ctx context.Context, name string) (Entry, int64, error) {
@@ -129,29 +135,6 @@ func (j *Journal) read(ctx context.Context, name string) (Entry, int64, error) {
 			WithHint("it was written by a later tftctl: update this one")
 	}
 	return e, generation, nil
-}
-
-// LastGood returns the newest of entries, oldest first, after which the world was good and
-// another release than leaving had the traffic. A release that a rollback left
-// is not good any more, unless it was deployed again since.
-func LastGood(entries []Entry, leaving string) (Entry, error) {
-	left := map[string]bool{leaving: true}
-	for _, e := range slices.Backward(entries) {
-		if e.Status != Done {
-			continue
-		}
-		if e.Verb == "undeploy" {
-			break // what served before is gone
-		}
-		if e.Serving != "" && !left[e.Serving] {
-			return e, nil
-		}
-		if e.Verb == "rollback" {
-			left[e.Leaving] = true
-		}
-	}
-	return Entry{}, fault.Newf(fault.NotFound, "there is no earlier release that passed its gates").
-		WithHint("`tftctl history` shows what was; `tftctl traffic set` moves traffic by hand")
 }
 
 // Txn is a transaction that is being written.
@@ -192,7 +175,18 @@ func (t *Txn) End(ctx context.Context, status string, after map[string]map[strin
 	return t.write(ctx)
 }
 
+// Confirm returns nil while the transaction is still this process's to write,
+// Locked when another run has taken over.
+func (t *Txn) Confirm(ctx context.Context) error { return t.write(ctx) }
+
+// patience bounds one write of the journal.
+const patience = 30 * time.Second
+
+// write is not cancelled with ctx: a write that was given up on the way may
+// have arrived, and then nobody would know what the journal says.
 func (t *Txn) write(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
 	content, err := json.MarshalIndent(t.entry, "", " ")
 	if err != nil {
 		return err

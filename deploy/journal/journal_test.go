@@ -37,37 +37,3 @@ func TestLaterFormsAreNotGuessed(t *testing.T) {
 		t.Errorf("a journal of a later form: %v, want Invalid", err)
 	}
 }
-
-func TestLastGood(t *testing.T) {
-	t.Parallel()
-	entry := func(verb, leaving, serving, status string) journal.Entry {
-		return journal.Entry{ID: verb + serving, Verb: verb, Leaving: leaving, Serving: serving, Status: status}
-	}
-	one := entry("deploy", "", "v1", journal.Done)
-	two := entry("deploy", "v1", "v2", journal.Done)
-	for _, c := range []struct {
-		name    string
-		entries []journal.Entry
-		leaving string
-		want    string // "": NotFound
-	}{
-		{"the one before", []journal.Entry{one, two}, "v2", "v1"},
-		{"none before", []journal.Entry{one}, "v1", ""},
-		{"not what failed", []journal.Entry{one, two, entry("deploy", "v2", "v3", journal.RolledBack)}, "v2", "v1"},
-		{"not what is held", []journal.Entry{one, entry("deploy", "v1", "v1", journal.Held)}, "v2", "v1"},
-		{"not what the last rollback left", []journal.Entry{one, two, entry("rollback", "v2", "v1", journal.Done)}, "v1", ""},
-		{"what it left, deployed again", []journal.Entry{one, two, entry("rollback", "v2", "v1", journal.Done), entry("deploy", "v1", "v2", journal.Done), entry("deploy", "v2", "v3", journal.Done)}, "v3", "v2"},
-		{"nothing from before an undeploy", []journal.Entry{one, entry("undeploy", "v1", "", journal.Done), two}, "v2", ""},
-	} {
-		got, err := journal.LastGood(c.entries, c.leaving)
-		if c.want == "" {
-			if fault.KindOf(err) != fault.NotFound || err == nil {
-				t.Errorf("%s: %v, %v; want NotFound", c.name, got.Serving, err)
-			}
-			continue
-		}
-		if err != nil || got.Serving != c.want {
-			t.Errorf("%s: %q, %v; want %s", c.name, got.Serving, err, c.want)
-		}
-	}
-}

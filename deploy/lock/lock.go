@@ -97,7 +97,11 @@ func (l *Lock) Acquire(ctx context.Context, what string) (*Held, context.Context
 	h := &Held{lock: l, ended: make(chan struct{}), state: State{
 		Schema: Schema, Holder: l.holder, What: what, Since: now.UTC(), Expires: now.Add(lease).UTC(), Fence: state.Fence + 1,
 	}}
-	if h.generation, err = h.write(ctx, generation); err != nil {
+	// Not cancelled with ctx: a lock that was taken and not heard of would stay
+	// held for the length of its lease.
+	taking, cancel := context.WithTimeout(context.WithoutCancel(ctx), patient)
+	defer cancel()
+	if h.generation, err = h.write(taking, generation); err != nil {
 		if fault.KindOf(err) == fault.Stale { // somebody was quicker
 			if state, _, lookErr := l.Look(ctx); lookErr == nil && state.Holder != "" {
 				return nil, nil, l.locked(state, now)
@@ -112,7 +116,7 @@ func (l *Lock) Acquire(ctx context.Context, what string) (*Held, context.Context
 
 func (l *Lock) locked(s State, now time.Time) error {
 	return fault.Newf(fault.Locked, "%s has held the lock since %s (%s); its lease ends in %s", s.Holder, s.Since.Format(time.RFC3339), s.What,
-		s.Expires.Sub(now).Round(time.Second)).WithHint("wait until it is done, then run the same command again")
+		s.Expires.Sub(now).Round(time.Second)).WithHint("wait until it is done, then run the same command again; if that process is gone, the lease ends by itself. A rollback does not wait")
 }
 
 func (h *Held) write(ctx context.Context, over int64) (int64, error) {

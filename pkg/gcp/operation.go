@@ -22,7 +22,7 @@ const (
 	firstPoll   = 20 * time.Millisecond
 	slowestPoll = 5 * time.Second
 	pollCall    = 10 * time.Second // of one poll
-	away        = time.Minute      // how long the other side may be unreachable
+	away        = 30 * time.Second // how long the other side may be unreachable
 )
 
 // WaitOperation returns once the operation called name has succeeded, or the

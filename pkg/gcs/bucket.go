@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"io"
 	"sync"
+	"time"
 
 	"cloud.google.com/go/storage"
 	"google.golang.org/api/iterator"
@@ -56,6 +57,8 @@ func (b *Bucket) object(name string) (*storage.ObjectHandle, error) {
 
 // Ensure makes the bucket in the endpoint's region unless it exists.
 func (b *Bucket) Ensure(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	c, err := b.client()
 	if err != nil {
 		return gcp.Fault(err)
@@ -76,8 +79,14 @@ func (b *Bucket) Ensure(ctx context.Context) error {
 	return err
 }
 
+// patience bounds a call about one small object. The client repeats what
+// fails for as long as its context lives, and a store that is gone must be said.
+const patience = 20 * time.Second
+
 // Get implements blob.Store.
 func (b *Bucket) Get(ctx context.Context, name string) ([]byte, int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	o, err := b.object(name)
 	if err != nil {
 		return nil, 0, err
@@ -100,6 +109,8 @@ const writeID = "tftctl-write"
 
 // Put implements blob.Store.
 func (b *Bucket) Put(ctx context.Context, name string, content []byte, over int64) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	o, err := b.object(name)
 	if err != nil {
 		return 0, err
@@ -131,6 +142,8 @@ func conditions(over int64) storage.Conditions {
 
 // List implements blob.Store.
 func (b *Bucket) List(ctx context.Context, prefix string) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	c, err := b.client()
 	if err != nil {
 		return nil, gcp.Fault(err)
@@ -154,6 +167,8 @@ func (b *Bucket) List(ctx context.Context, prefix string) ([]string, error) {
 
 // Delete implements blob.Store.
 func (b *Bucket) Delete(ctx context.Context, name string, over int64) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	o, err := b.object(name)
 	if err != nil {
 		return err

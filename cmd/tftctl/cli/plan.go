@@ -27,17 +27,27 @@ type rolloutFlags struct {
 	bakeSet  bool
 }
 
+// rolloutFlagNames are the flags that add adds.
+var rolloutFlagNames = []string{"image", "model", "strategy", "steps", "bake", "hold"}
+
 func (f *rolloutFlags) add(app *App, cmd *cobra.Command) {
 	cmd.Flags().StringVar(&app.image, "image", "", "image of tftserve, by digest (default: the file's)")
 	cmd.Flags().StringVar(&f.model, "model", "", "NAME@VERSION or NAME@ALIAS (default: the newest version)")
 	cmd.Flags().StringVar(&f.strategy, "strategy", "", strings.Join(config.Strategies, ", ")+" (default: the file's)")
 	cmd.Flags().StringVar(&f.steps, "steps", "", "percents of a canary, such as 1,5,25,50; 100 follows (default: the file's)")
 	cmd.Flags().DurationVar(&f.bake, "bake", 0, "how long each step is watched (default: the file's)")
-	cmd.Flags().BoolVar(&f.hold, "hold", false, "leave the canary at its last step; `tftctl rollout promote` goes on")
+	cmd.Flags().BoolVar(&f.hold, "hold", false, "leave the canary at its last step; tftctl rollout promote goes on")
 }
 
 // goal turns flags and configuration into what is wanted.
 func (p *Project) goal(ctx context.Context, f rolloutFlags) (deploy.Goal, error) {
+	if f.bake < 0 {
+		return deploy.Goal{}, fault.Newf(fault.Invalid, "--bake %s is less than nothing", f.bake).WithHint("such as --bake 10m; --bake 0s does not wait")
+	}
+	percents, err := p.percents(f)
+	if err != nil {
+		return deploy.Goal{}, err
+	}
 	rec, err := p.resolve(ctx, f.model)
 	if err != nil {
 		return deploy.Goal{}, err
@@ -48,7 +58,7 @@ func (p *Project) goal(ctx context.Context, f rolloutFlags) (deploy.Goal, error)
 			return deploy.Goal{}, err
 		}
 	}
-	g := deploy.Goal{Verb: "deploy", Release: &release, Bake: time.Duration(p.config.Rollout.Bake)}
+	g := deploy.Goal{Verb: deploy.DeployVerb, Release: &release, Percents: percents, Bake: time.Duration(p.config.Rollout.Bake)}
 	if f.bakeSet {
 		g.Bake = f.bake
 	}
@@ -58,8 +68,7 @@ func (p *Project) goal(ctx context.Context, f rolloutFlags) (deploy.Goal, error)
 			g.First = aliases[0]
 		}
 	}
-	g.Percents, err = p.percents(f)
-	return g, err
+	return g, nil
 }
 
 func (p *Project) percents(f rolloutFlags) ([]int, error) {
@@ -82,6 +91,9 @@ func (p *Project) percents(f rolloutFlags) ([]int, error) {
 			if steps, err = parseSteps(f.steps); err != nil {
 				return nil, err
 			}
+		}
+		if f.hold && (len(steps) == 0 || steps[len(steps)-1] == 100) {
+			return nil, fault.Newf(fault.Invalid, "--hold stops at the last step, and %v leaves none below 100", steps).WithHint("name where it stops: --steps 10 --hold")
 		}
 		if !f.hold && (len(steps) == 0 || steps[len(steps)-1] != 100) {
 			steps = append(steps[:len(steps):len(steps)], 100)
@@ -119,7 +131,7 @@ func newPlanCmd(app *App) *cobra.Command {
 		},
 	}
 	flags.add(app, cmd)
-	cmd.Flags().StringVar(&out, "out", "", "write the plan to this file, for `tftctl deploy FILE`")
+	cmd.Flags().StringVar(&out, "out", "", "write the plan to this file, for tftctl deploy FILE")
 	cmd.Flags().BoolVar(&detailed, "detailed-exitcode", false, "exit 2 if there are changes")
 	return cmd
 }

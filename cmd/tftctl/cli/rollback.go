@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -11,6 +10,7 @@ import (
 	"github.com/tftctl/tftctl/deploy"
 	"github.com/tftctl/tftctl/deploy/journal"
 	"github.com/tftctl/tftctl/pkg/fault"
+	"github.com/tftctl/tftctl/pkg/model"
 )
 
 func newRollbackCmd(app *App) *cobra.Command {
@@ -20,7 +20,7 @@ func newRollbackCmd(app *App) *cobra.Command {
 		Example: "  tftctl rollback --reason 'latency'\n  tftctl rollback --to v12",
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runRollback(cmd.Context(), app, to, reason) },
 	}
-	cmd.Flags().StringVar(&to, "to", "last-good", "last-good, a version such as v12, or a release")
+	cmd.Flags().StringVar(&to, "to", lastGood, "last-good, a version such as v12, or a release")
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for the history")
 	app.dryRunFlag(cmd)
 	return cmd
@@ -32,87 +32,87 @@ func runRollback(ctx context.Context, app *App, to, reason string) error {
 		return err
 	}
 	p.urgent = true
-	plan, err := p.wayBack(ctx, to, reason)
+	plan, lacking, err := p.wayBack(ctx, to, reason)
 	if err != nil {
 		return err
 	}
-	return p.carryOut(ctx, plan, true)
+	if err := p.carryOut(ctx, plan, true); err != nil || len(lacking) == 0 {
+		return err
+	}
+	return fault.Newf(fault.Mixed, "%s is not ready at %s: traffic there stays as it is", plan.Serving, strings.Join(lacking, " and ")).
+		WithHint("`tftctl deploy --model %s@%d` makes it ready there", p.config.Model.Name, deploy.VersionOf(plan.Serving))
 }
 
-// wayBack looks at the world and returns the plan that goes back.
-func (p *Project) wayBack(ctx context.Context, to, reason string) (deploy.Plan, error) {
+// wayBack looks at the world and returns the plan that goes back, with the
+// targets at which the release is not ready: a rollback never deploys.
+func (p *Project) wayBack(ctx context.Context, to, reason string) (plan deploy.Plan, lacking []string, err error) {
 	now, err := p.Observe(ctx)
 	if err != nil {
-		return deploy.Plan{}, err
+		return plan, nil, err
 	}
-	good, err := p.good(ctx, to, now)
-	if err != nil {
-		return deploy.Plan{}, err
-	}
-	goal, err := p.restore(good, now)
-	if err != nil {
-		return deploy.Plan{}, err
-	}
-	goal.Reason = reason
-	return deploy.NewPlan(now, goal)
-}
-
-// good returns the transaction to go back to.
-func (p *Project) good(ctx context.Context, to string, now deploy.Snapshot) (journal.Entry, error) {
 	entries, err := p.journal.Entries(ctx)
 	if err != nil {
-		return journal.Entry{}, fmt.Errorf("read the journal: %w", err)
+		return plan, nil, fmt.Errorf("read the journal: %w", err)
 	}
-	if to == "last-good" {
-		return journal.LastGood(entries, leaving(entries, now))
+	for _, name := range deploy.Forgotten(entries, now) {
+		p.app.Say("warning: %s served before and is not in %s any more: it is left as it is", name, p.config.Path)
 	}
-	for _, e := range slices.Backward(entries) {
-		if e.Status == journal.Done && (e.Serving == to || strings.HasPrefix(e.Serving, to+"-")) {
-			return e, nil
-		}
+	var good journal.Entry
+	if to == lastGood {
+		good, err = deploy.LastGood(entries, now)
+	} else {
+		good, err = deploy.GoodCalled(entries, p.releaseName(to))
 	}
-	return journal.Entry{}, fault.Newf(fault.NotFound, "no release %s passed its gates here", to).WithHint("`tftctl history` shows what did")
+	if err != nil {
+		return plan, nil, err
+	}
+	goal, lacking, err := p.restore(good, now)
+	if err != nil {
+		return plan, nil, err
+	}
+	goal.Reason = reason
+	plan, err = deploy.NewPlan(now, goal)
+	return plan, lacking, err
 }
 
-// leaving returns the release to leave: the one whose rollout has not come to
-// its end, or which a rollback has not quite left; otherwise the one with the
-// most traffic.
-func leaving(entries []journal.Entry, now deploy.Snapshot) string {
-	if len(entries) == 0 {
-		return now.Serving()
+// lastGood is --to where nothing else is said.
+const lastGood = "last-good"
+
+// releaseName returns what --to names in the form of a release: v12 for 12 and
+// for forecast@12.
+func (p *Project) releaseName(to string) string {
+	to = strings.TrimPrefix(to, p.config.Model.Name+"@")
+	if v, err := model.ParseVersion(to); err == nil {
+		return v.String()
 	}
-	last := entries[len(entries)-1]
-	switch {
-	case last.Status == journal.Done || last.Status == journal.RolledBack:
-	case last.Verb == deploy.RollbackVerb:
-		return last.Leaving
-	case last.Release != "":
-		return last.Release
-	}
-	return now.Serving()
+	return to
 }
 
-// restore returns the goal that brings back traffic and aliases as they were
-// after good. What good did not know is left as it is.
-func (p *Project) restore(good journal.Entry, now deploy.Snapshot) (deploy.Goal, error) {
-	goal := deploy.Goal{Verb: deploy.RollbackVerb, Serving: good.Serving, Splits: map[string]deploy.Split{}, Aliases: map[string]string{}}
+// restore returns the goal that gives the release of good all traffic wherever
+// something serves, and points our aliases where they pointed then.
+func (p *Project) restore(good journal.Entry, now deploy.Snapshot) (goal deploy.Goal, lacking []string, err error) {
+	after := deploy.After(good)
+	id := after.Alone()
+	goal = deploy.Goal{Verb: deploy.RollbackVerb, Serving: id, Splits: map[string]deploy.Split{}, Aliases: map[string]string{}}
 	for _, t := range p.serving() {
-		facts, known := good.After[t.Name()]
-		if !known {
-			continue
+		facts := now[t.Name()]
+		split, err := facts.Split()
+		switch {
+		case err != nil:
+			return goal, nil, fmt.Errorf("%s: %w", t.Name(), err)
+		case facts[deploy.PlaceFact] == "":
+		case facts[deploy.ReleaseFact(id)] == deploy.Ready || split[id] > 0:
+			goal.Splits[t.Name()] = deploy.Split{id: 100}
+		default:
+			lacking = append(lacking, t.Name())
 		}
-		split, err := deploy.Facts(facts).Split()
-		if err != nil {
-			return goal, fmt.Errorf("the journal's split of %s: %w", t.Name(), err)
-		}
-		goal.Splits[t.Name()] = split
 	}
-	pointers := p.targets[len(p.targets)-1].Name()
-	for fact := range now[pointers] { // an alias that did not point anywhere then must not now
-		goal.Aliases[strings.TrimPrefix(fact, deploy.AliasFact+" ")] = ""
+	if len(goal.Splits) == 0 {
+		return goal, nil, fault.Newf(fault.NotFound, "%s, the last good release, is ready nowhere any more", id).
+			WithHint("`tftctl deploy --model %s@%d` makes it ready again", p.config.Model.Name, deploy.VersionOf(id))
 	}
-	for fact, value := range good.After[pointers] {
-		goal.Aliases[strings.TrimPrefix(fact, deploy.AliasFact+" ")] = value
+	for _, name := range p.config.Model.Versions.Aliases { // others' aliases are not ours to move
+		goal.Aliases[name] = after[p.pointers()][deploy.AliasFact+" "+name]
 	}
-	return goal, nil
+	return goal, lacking, nil
 }

@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tftctl/tftctl/deploy"
-	"github.com/tftctl/tftctl/deploy/journal"
 	"github.com/tftctl/tftctl/pkg/fault"
 )
 
@@ -30,18 +29,19 @@ func runRolloutPromote(ctx context.Context, app *App) error {
 	if err != nil {
 		return fmt.Errorf("read the journal: %w", err)
 	}
-	if len(entries) == 0 || entries[len(entries)-1].Status != journal.Held {
-		return fault.Newf(fault.NotFound, "no release is held at a share of the traffic").WithHint("`tftctl deploy --strategy canary --hold` begins one; `tftctl history` shows what was")
+	entry, err := deploy.HeldRelease(entries)
+	if err != nil {
+		return err
 	}
 	var held deploy.Plan
-	if err := json.Unmarshal(entries[len(entries)-1].Plan, &held); err != nil {
+	if err := json.Unmarshal(entry.Plan, &held); err != nil {
 		return fault.Wrap(fault.Corrupt, err, "the journal's plan cannot be read")
 	}
 	now, err := p.Observe(ctx)
 	if err != nil {
 		return err
 	}
-	goal := deploy.Goal{Verb: "promote", Release: held.Release, Percents: []int{100}}
+	goal := deploy.Goal{Verb: deploy.PromoteVerb, Release: held.Release, Percents: []int{100}}
 	if aliases := p.config.Model.Versions.Aliases; len(aliases) > 0 {
 		goal.Last = aliases[len(aliases)-1]
 	}

@@ -40,7 +40,7 @@ func runTrafficSet(ctx context.Context, app *App, want deploy.Split) error {
 	if err != nil {
 		return err
 	}
-	goal := deploy.Goal{Verb: "traffic set", Splits: map[string]deploy.Split{}}
+	goal := deploy.Goal{Verb: deploy.TrafficVerb, Splits: map[string]deploy.Split{}}
 	for _, t := range p.serving() {
 		if goal.Splits[t.Name()], err = named(want, t.Name(), now[t.Name()]); err != nil {
 			return err

@@ -39,6 +39,9 @@ func runTrafficShow(ctx context.Context, app *App) error {
 // serving returns the targets that have traffic, without the aliases.
 func (p *Project) serving() []deploy.Target { return p.targets[:len(p.targets)-1] }
 
+// pointers returns the name of the target that holds the aliases.
+func (p *Project) pointers() string { return p.targets[len(p.targets)-1].Name() }
+
 type trafficShowResult map[string]deploy.Split
 
 func (r trafficShowResult) Text(t *text) error {

@@ -2,7 +2,7 @@ package cli
 
 import (
 	"context"
-	"slices"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -29,37 +29,53 @@ func runUndeploy(ctx context.Context, app *App, only string, approved bool) erro
 	if err != nil {
 		return err
 	}
-	if err := p.restrict(only); err != nil {
+	targets, err := p.only(only)
+	if err != nil {
 		return err
 	}
 	now, err := p.Observe(ctx)
 	if err != nil {
 		return err
 	}
-	plan, err := deploy.NewPlan(now, deploy.Goal{Verb: "undeploy", Remove: true})
+	if only == "" {
+		if err := p.knowsAll(ctx, now); err != nil {
+			return err
+		}
+	}
+	plan, err := deploy.NewPlan(now, deploy.Goal{Verb: deploy.UndeployVerb, Remove: targets})
 	if err != nil {
 		return err
 	}
 	return p.carryOut(ctx, plan, approved)
 }
 
-// restrict leaves only the targets of the kinds that only lists, besides the aliases.
-func (p *Project) restrict(only string) error {
-	if only == "" {
-		return nil
+// knowsAll refuses to call it a whole removal where the journal knows of
+// targets that the configuration does not name any more.
+func (p *Project) knowsAll(ctx context.Context, now deploy.Snapshot) error {
+	entries, err := p.journal.Entries(ctx)
+	if err != nil && fault.KindOf(err) != fault.NotFound { // no bucket yet: no journal
+		return fmt.Errorf("read the journal: %w", err)
 	}
-	var kept []deploy.Target
+	if forgotten := deploy.Forgotten(entries, now); len(forgotten) > 0 {
+		return fault.Newf(fault.Blocked, "%s was deployed by this environment and is not in %s any more", strings.Join(forgotten, " and "), p.config.Path).
+			WithHint("restore its name and region there to remove it too, or name what is to be removed: --only run,vertex")
+	}
+	return nil
+}
+
+// only returns the names of the targets of the kinds that only lists, of all
+// where it is empty.
+func (p *Project) only(only string) (names []string, err error) {
 	for kind := range strings.SplitSeq(only, ",") {
-		n := len(kept)
+		n := len(names)
 		for _, t := range p.serving() {
-			if strings.HasPrefix(t.Name(), kind+"/") {
-				kept = append(kept, t)
+			if only == "" || strings.HasPrefix(t.Name(), kind+"/") {
+				names = append(names, t.Name())
 			}
 		}
-		if len(kept) == n {
-			return fault.Newf(fault.NotFound, "%s has no target %q", p.config.Path, kind).WithHint("use run, vertex, or both with a comma")
+		if len(names) == n {
+			return nil, fault.Newf(fault.NotFound, "%s has no target %q", p.config.Path, kind).WithHint("use run, vertex, or both with a comma")
 		}
 	}
-	p.targets = slices.Concat(kept, p.targets[len(p.targets)-1:])
-	return nil
+	return names, nil
 }
