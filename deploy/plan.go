@@ -155,6 +155,14 @@ func (p Plan) Check() error {
 	return nil
 }
 
+// Holds reports whether release id is ready or has traffic at target once p is
+// carried out.
+func (p Plan) Holds(target, id string) bool {
+	facts := p.after()[target]
+	split, err := facts.Split()
+	return facts[ReleaseFact(id)] == Ready || err == nil && split[id] > 0
+}
+
 // hasAll reports whether release id has all traffic at every target that serves.
 func hasAll(in Snapshot, id string) bool {
 	for _, t := range servers(in) {

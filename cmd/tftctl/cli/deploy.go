@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tftctl/tftctl/deploy"
+	"github.com/tftctl/tftctl/deploy/journal"
 	"github.com/tftctl/tftctl/pkg/fault"
 	"github.com/tftctl/tftctl/pkg/term"
 )
@@ -22,6 +23,9 @@ func newDeployCmd(app *App) *cobra.Command {
 		Use: "deploy [planfile]", Short: "Release a model version to every target", Args: cobra.MaximumNArgs(1),
 		Example: "  tftctl deploy --model forecast@13 --strategy canary --steps 1,10,50",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := app.planfileAlone(cmd, args); err != nil {
+				return err
+			}
 			flags.bakeSet = cmd.Flags().Changed("bake")
 			return runDeploy(cmd.Context(), app, flags, args, approved)
 		},
@@ -30,6 +34,21 @@ func newDeployCmd(app *App) *cobra.Command {
 	cmd.Flags().BoolVar(&approved, "auto-approve", false, "do not ask")
 	app.dryRunFlag(cmd)
 	return cmd
+}
+
+// planfileAlone refuses the flags that a plan in a file has decided already.
+// Variables of the environment are defaults for any command and stay unused.
+func (a *App) planfileAlone(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	for _, name := range rolloutFlagNames {
+		if cmd.Flags().Changed(name) && !a.ambient[name] {
+			return fault.Newf(fault.Invalid, "--%s does not go with a plan file: %s says already what is released and how", name, args[0]).
+				WithHint("leave --%s out, or make another plan: `tftctl plan --%s … --out FILE`", name, name)
+		}
+	}
+	return nil
 }
 
 func runDeploy(ctx context.Context, app *App, flags rolloutFlags, args []string, approved bool) error {
@@ -55,7 +74,7 @@ func (p *Project) carryOut(ctx context.Context, plan deploy.Plan, approved bool)
 		return p.app.Show(reportResult{deploy.Report{Plan: plan, Status: "nothing to do"}})
 	}
 	if !p.app.dryRun && !approved {
-		if err := p.app.confirm(planResult{plan}, "Carry this out in project "+p.place.Project+"?"); err != nil {
+		if err := p.app.confirm(planResult{plan}, fmt.Sprintf("Carry this out in project %s at %s?", p.place.Project, placeName(p.place))); err != nil {
 			return err
 		}
 	}
@@ -63,12 +82,15 @@ func (p *Project) carryOut(ctx context.Context, plan deploy.Plan, approved bool)
 	for _, stage := range plan.Stages {
 		if stage.Smoke != "" && gate == nil && !p.app.dryRun {
 			var err error
-			if gate, err = p.smoke(ctx, deploy.VersionOf(stage.Smoke)); err != nil {
+			if gate, err = p.smoke(ctx, plan, stage.Smoke); err != nil {
 				return err
 			}
 		}
 	}
 	report, err := p.Runner(gate).Run(ctx, plan)
+	if err != nil && report.Txn == "" { // it never began: there is nothing to report
+		return err
+	}
 	if err != nil {
 		return p.app.ShowFailed(reportResult{report}, err)
 	}
@@ -136,11 +158,15 @@ func (r reportResult) Text(t *text) error {
 		_, err := fmt.Fprintln(t, "dry run: nothing was changed")
 		return err
 	}
-	line := fmt.Sprintf("%s %s: %d of %d steps", r.Plan.Verb, r.Status, r.Done, r.Plan.StepCount())
+	line := r.Plan.Verb + " " + r.Status
+	switch r.Status {
+	case journal.Done, journal.Held, journal.Interrupted: // otherwise steps were undone, or some were: the error says which
+		line += fmt.Sprintf(": %d of %d steps", r.Done, r.Plan.StepCount())
+	}
 	if r.Plan.Release != nil {
 		line += ", release " + r.Plan.Release.ID
 	}
-	if r.Plan.Serving != "" {
+	if r.Plan.Serving != "" && (r.Status == journal.Done || r.Status == journal.Held) {
 		line += ", serving " + r.Plan.Serving
 	}
 	if r.Txn != "" {

@@ -63,8 +63,10 @@ func (p *Project) release(rec registry.Record) deploy.Release {
 	})
 }
 
-// smoke returns the gate that asks the release of version v for predictions.
-func (p *Project) smoke(ctx context.Context, v model.Version) (deploy.Gate, error) {
+// smoke returns the gate that asks release id for predictions wherever plan
+// leaves it ready.
+func (p *Project) smoke(ctx context.Context, plan deploy.Plan, id string) (deploy.Gate, error) {
+	v := deploy.VersionOf(id)
 	rec, err := p.registry.Get(ctx, v)
 	if err != nil {
 		return nil, err
@@ -73,5 +75,11 @@ func (p *Project) smoke(ctx context.Context, v model.Version) (deploy.Gate, erro
 	if err != nil {
 		return nil, fmt.Errorf("read the sample of %s@%d: %w", rec.Name, v, err)
 	}
-	return deploy.Smoke{Targets: p.targets, Sample: sample}, nil
+	gate := deploy.Smoke{Sample: sample}
+	for _, t := range p.targets {
+		if plan.Holds(t.Name(), id) {
+			gate.Targets = append(gate.Targets, t)
+		}
+	}
+	return gate, nil
 }
