@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 
 	"google.golang.org/api/googleapi"
 	"google.golang.org/grpc/codes"
@@ -49,6 +50,10 @@ var hints = map[fault.Kind]string{
 	fault.Unavailable:     "wait a moment, then run the same command again",
 }
 
+// noCredentials is what Google's clients say where they find none. It has no
+// type and no code, so only the text tells it from a network that is away.
+const noCredentials = "could not find default credentials"
+
 // Fault returns err, which a Google client gave, as a fault: its kind from
 // Google's code, its message from Google's. A fault stays what it is; nil is nil.
 func Fault(err error) error {
@@ -64,6 +69,8 @@ func Fault(err error) error {
 		kind, message = fault.Interrupted, "interrupted"
 	case errors.Is(err, context.DeadlineExceeded):
 		kind, message = fault.Timeout, "no answer in time"
+	case strings.Contains(err.Error(), noCredentials):
+		kind, message = fault.Unauthenticated, "no Google credentials were found"
 	case errors.As(err, &api):
 		k, ok := httpKinds[api.Code]
 		if !ok {

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	run "cloud.google.com/go/run/apiv2"
 
 	"cloud.google.com/go/longrunning/autogen/longrunningpb"
 	"github.com/googleapis/gax-go/v2"
@@ -40,6 +43,7 @@ func TestGooglesErrorsInOurWords(t *testing.T) {
 		{&googleapi.Error{Code: 418}, fault.Internal},
 		{context.Canceled, fault.Interrupted},
 		{context.DeadlineExceeded, fault.Timeout},
+		{errors.New("credentials: could not find default credentials. See https://example.com for more information"), fault.Unauthenticated},
 		{errors.New("connection reset"), fault.Unavailable},
 		{fmt.Errorf("wrapped: %w", ours), fault.Corrupt},
 	} {
@@ -49,6 +53,24 @@ func TestGooglesErrorsInOurWords(t *testing.T) {
 	}
 	if gcp.Fault(nil) != nil {
 		t.Error("Fault(nil) is an error")
+	}
+}
+
+// Google's clients must go on saying what Fault knows them by.
+func TestNoCredentialsAreToldApart(t *testing.T) {
+	t.Setenv("HOME", t.TempDir())
+	t.Setenv("CLOUDSDK_CONFIG", t.TempDir())
+	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", "")
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	client, err := run.NewServicesClient(ctx)
+	if err == nil {
+		client.Close()
+		t.Skip("this machine has credentials of its own")
+	}
+	err = gcp.Fault(err)
+	if fault.KindOf(err) != fault.Unauthenticated || !strings.Contains(fault.HintOf(err), "gcloud auth application-default login") {
+		t.Errorf("got %v (hint: %s), want Unauthenticated with how to log in", err, fault.HintOf(err))
 	}
 }
 

@@ -40,7 +40,8 @@ type App struct {
 	quiet, verbose       bool
 	noColor, noInput     bool
 	dryRun               bool
-	prepared             bool // flags are read
+	prepared             bool            // flags are read
+	ambient              map[string]bool // flags that a variable gave
 
 	exit    int    // of a command that succeeded
 	failed  result // of a run that failed
@@ -70,12 +71,14 @@ func (a *App) flags(root *cobra.Command) {
 // prepare fills flags from the environment and checks what all commands share.
 func (a *App) prepare(cmd *cobra.Command) error {
 	var wrong error
+	a.ambient = map[string]bool{}
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
 		name := "TFTCTL_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
 		if value := os.Getenv(name); value != "" && !f.Changed && wrong == nil {
 			if err := cmd.Flags().Set(f.Name, value); err != nil {
 				wrong = fault.Wrap(fault.Invalid, err, "%s=%q: %v", name, value, err)
 			}
+			a.ambient[f.Name] = true
 		}
 	})
 	if wrong != nil {
@@ -224,7 +227,18 @@ func (a *App) place(c *config.Config) (gcp.Endpoint, error) {
 		name = u.Host
 	}
 	place.Address = name
+	if c.Endpoint == "google" && a.endpoint != "" {
+		fmt.Fprintf(a.stderr, "note: --endpoint-override sends this to %s instead of Google\n", placeName(place))
+	}
 	return place, nil
+}
+
+// placeName says to people where Google is answered.
+func placeName(place gcp.Endpoint) string {
+	if place.Address == "" {
+		return "Google"
+	}
+	return "http://" + place.Address
 }
 
 // who says who runs this program, for the lock and the history.

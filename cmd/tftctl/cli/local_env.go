@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -14,18 +15,18 @@ func newLocalEnvCmd(app *App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "env", Short: "Print what points the official clients, gcloud and Terraform at the local cloud", Args: cobra.NoArgs,
 		Example: "  eval \"$(tftctl local env)\"",
-		RunE:    func(*cobra.Command, []string) error { return runLocalEnv(app, dir) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runLocalEnv(cmd.Context(), app, dir) },
 	}
 	cmd.Flags().StringVar(&dir, "dir", "", localDirUsage)
 	return cmd
 }
 
-func runLocalEnv(app *App, dir string) error {
+func runLocalEnv(ctx context.Context, app *App, dir string) error {
 	dir, err := localDir(dir)
 	if err != nil {
 		return err
 	}
-	info, err := readLocal(dir)
+	info, _, err := findLocal(ctx, dir)
 	if err != nil {
 		return err
 	}

@@ -28,15 +28,24 @@ func runLocalStatus(ctx context.Context, app *App, dir string) error {
 	if err != nil {
 		return err
 	}
-	info, err := readLocal(dir)
+	info, inside, err := findLocal(ctx, dir)
 	if err != nil {
 		return err
 	}
+	return app.Show(localStatusResult{info, inside})
+}
+
+// findLocal returns the local cloud with its state in dir, which must answer.
+func findLocal(ctx context.Context, dir string) (localInfo, localInside, error) {
+	info, err := readLocal(dir)
+	if err != nil {
+		return info, localInside{}, err
+	}
 	inside, err := askLocal(ctx, info)
 	if err != nil {
-		return fault.Wrap(fault.Unavailable, err, "no local cloud answers at %s", info.URL).WithHint("start it with `tftctl local up --detach --dir %s`", dir)
+		err = fault.Wrap(fault.Unavailable, err, "no local cloud answers at %s", info.URL).WithHint("start it with `tftctl local up --detach --dir %s`", dir)
 	}
-	return app.Show(localStatusResult{info, inside})
+	return info, inside, err
 }
 
 // askLocal returns what a running local cloud says of itself.

@@ -62,7 +62,7 @@ func runLocalUp(ctx context.Context, app *App, flags localUpFlags) error {
 		return err
 	}
 	if running, ok := answering(ctx, dir); ok {
-		return app.Show(running)
+		return app.Show(localUpResult{running})
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fault.Wrap(fault.Invalid, err, "--dir %s: %v", dir, err)
@@ -104,7 +104,7 @@ func runLocalUp(ctx context.Context, app *App, flags localUpFlags) error {
 	if err := writeLocal(info); err != nil {
 		return err
 	}
-	if err := app.Show(info); err != nil {
+	if err := app.Show(localUpResult{info}); err != nil {
 		return err
 	}
 	err = <-served
@@ -112,6 +112,18 @@ func runLocalUp(ctx context.Context, app *App, flags localUpFlags) error {
 	if rmErr := os.Remove(filepath.Join(dir, localInfoFile)); rmErr == nil {
 		err = errors.Join(err, writePorts(info))
 	}
+	return err
+}
+
+// localUpResult is a local cloud that runs, and how to reach one that tftctl
+// does not find by itself.
+type localUpResult struct{ localInfo }
+
+func (r localUpResult) Text(t *text) error {
+	if err := r.localInfo.Text(t); err != nil || r.Dir == defaultLocalDir() {
+		return err
+	}
+	_, err := fmt.Fprintf(t, "point this shell at it: eval \"$(tftctl local env --dir %s)\"\n", r.Dir)
 	return err
 }
 
@@ -251,7 +263,7 @@ func (a *App) showDetached(line []byte, child *exec.Cmd) error {
 		f.Hint = said.Hint
 		return f
 	}
-	return a.Show(said.Data)
+	return a.Show(localUpResult{said.Data})
 }
 
 func kindNamed(name string) fault.Kind {

@@ -29,7 +29,7 @@ func runStatus(ctx context.Context, app *App) error {
 	if err != nil {
 		return err
 	}
-	r := statusResult{Environment: p.config.Environment, Project: p.place.Project, Targets: []targetStatus{}, Aliases: map[string]string{}}
+	r := statusResult{Environment: p.config.Environment, Project: p.place.Project, Endpoint: placeName(p.place), Targets: []targetStatus{}, Aliases: map[string]string{}}
 	for _, t := range p.serving() {
 		split, err := now[t.Name()].Split()
 		if err != nil {
@@ -78,6 +78,7 @@ func (p *Project) addJournal(ctx context.Context, r *statusResult) error {
 type statusResult struct {
 	Environment string            `json:"environment"`
 	Project     string            `json:"project"`
+	Endpoint    string            `json:"endpoint"` // Google, or the address that stands for it
 	URL         string            `json:"url,omitempty"`
 	Targets     []targetStatus    `json:"targets"`
 	Aliases     map[string]string `json:"aliases"`
@@ -100,7 +101,7 @@ func (r statusResult) Text(t *text) error {
 	if err := t.table([]string{"target", "place", "split", "ready"}, rows); err != nil {
 		return err
 	}
-	var lines []string
+	lines := []string{"endpoint\t" + r.Endpoint}
 	for _, alias := range sortedKeys(r.Aliases) {
 		lines = append(lines, "alias\t"+alias+"\t"+r.Aliases[alias])
 	}
