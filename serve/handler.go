@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"path"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/tftctl/tftctl/pkg/fault"
@@ -41,7 +43,24 @@ func handler(c Config, models predict.Finder, d *drain.Drain, log *slog.Logger) 
 		rescue(
 			identify(
 				d.Handler(
-					routes))))
+					exact(
+						routes)))))
+}
+
+// exact refuses a path with // or dots in it. ServeMux would send the caller to
+// the clean path, and behind a proxy that took a prefix away that is another place.
+func exact(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		clean := path.Clean(r.URL.Path)
+		if clean != "/" && strings.HasSuffix(r.URL.Path, "/") {
+			clean += "/"
+		}
+		if r.URL.Path != clean {
+			unknown().ServeHTTP(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // literal returns the pattern that matches route alone. Only "/" means more to

@@ -162,6 +162,18 @@ func (s *server) do(t *testing.T, method, path string, header map[string]string,
 
 var asJSON = map[string]string{"Content-Type": "application/json"}
 
+// A redirect would lead past the prefix that a proxy in front has taken away.
+func TestNoPathIsRedirected(t *testing.T) {
+	s := start(t, serve.Config{}, nil)
+	s.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	for _, path := range []string{"//predict", "/predict/", "/./predict", "/x/../predict", "/%2fpredict", "//", "/predict//", "//predict?a=b"} {
+		got := s.do(t, http.MethodPost, path, asJSON, strings.NewReader(`{"instances":[]}`))
+		if got.StatusCode != http.StatusNotFound || got.problem(t).Kind != "NotFound" || got.Header.Get("Location") != "" {
+			t.Errorf("POST %s: %d to %q, want 404", path, got.StatusCode, got.Header.Get("Location"))
+		}
+	}
+}
+
 func TestProbesAreThreeQuestions(t *testing.T) {
 	began := make(chan struct{})
 	release := make(chan struct{})

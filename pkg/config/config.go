@@ -184,9 +184,26 @@ func def[T comparable](at places, path string, field *T, value T) {
 
 var (
 	regionForm     = regexp.MustCompile(`^[a-z]+-[a-z]+[0-9]{1,2}$`)
+	bucketForm     = regexp.MustCompile(`^[a-z0-9].*[a-z0-9]$`)
+	bucketPartForm = regexp.MustCompile(`^[a-z0-9_-]{1,63}$`)
 	labelKeyForm   = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,62}$`) // Google Cloud's labels, in the letters that all services take
 	labelValueForm = regexp.MustCompile(`^[a-z0-9_-]{0,63}$`)
 )
+
+// isBucketName reports whether Cloud Storage takes name. Source:
+// cloud.google.com/storage/docs/buckets#naming. What stands between dots may
+// have 63 characters, the whole then 222; an address in numbers is refused.
+func isBucketName(name string) bool {
+	if len(name) < 3 || len(name) > 222 || net.ParseIP(name) != nil || strings.HasPrefix(name, "goog") || strings.Contains(name, "google") {
+		return false
+	}
+	for part := range strings.SplitSeq(name, ".") {
+		if !bucketPartForm.MatchString(part) {
+			return false
+		}
+	}
+	return bucketForm.MatchString(name)
+}
 
 // check returns everything that is wrong with c, each with its place.
 func (c *Config) check(at places) (wrong []error) {
@@ -218,8 +235,12 @@ func (c *Config) check(at places) (wrong []error) {
 	if !regionForm.MatchString(c.Region) {
 		bad("region", "such as us-central1 or europe-west1", "region %q is not the name of a region", c.Region)
 	}
-	if bucket, ok := strings.CutPrefix(c.Bucket, "gs://"); !ok || bucket == "" || strings.Contains(bucket, "/") {
+	switch bucket, ok := strings.CutPrefix(c.Bucket, "gs://"); {
+	case !ok || bucket == "" || strings.Contains(bucket, "/"):
 		bad("bucket", "write bucket: gs://NAME", "bucket %q is not of the form gs://NAME", c.Bucket)
+	case !isBucketName(bucket):
+		bad("bucket", "use 3 to 63 lower-case letters, digits, -, _ and ., the first and the last a letter or digit, and not Google's own name",
+			"bucket %q is no name that Cloud Storage takes", c.Bucket)
 	}
 	for _, key := range slices.Sorted(maps.Keys(c.Labels)) {
 		switch value := c.Labels[key]; {

@@ -181,11 +181,12 @@ func TestMistakesAreToldWithTheirPlace(t *testing.T) {
 		{"a tag", head + "region: !!str 5\n" + run, fault.Invalid, "f:4:9: region: an anchor, alias or tag", "write the value out"},
 		{"a merge key", head + "targets:\n  cloud_run:\n    <<: {cpu: 1}", fault.Invalid, "f:6:5: << is not read", "write the value out"},
 		{"no target", head, fault.Invalid, "f: there is no target", "targets.vertex"},
-		{"another schema", "schema: tftctl/v2\nname: shop\nbucket: gs://b\n" + run, fault.Invalid, `f:1:9: schema is "tftctl/v2", want "tftctl/v1"`, ""},
-		{"no schema", "name: shop\nbucket: gs://b\n" + run, fault.Invalid, `f: schema is "", want "tftctl/v1"`, "write schema: tftctl/v1"},
-		{"a name in capitals", "schema: tftctl/v1\nname: Shop\nbucket: gs://b\n" + run, fault.Invalid, "f:2:7: name: ", "lower-case"},
+		{"another schema", "schema: tftctl/v2\nname: shop\nbucket: gs://shop\n" + run, fault.Invalid, `f:1:9: schema is "tftctl/v2", want "tftctl/v1"`, ""},
+		{"no schema", "name: shop\nbucket: gs://shop\n" + run, fault.Invalid, `f: schema is "", want "tftctl/v1"`, "write schema: tftctl/v1"},
+		{"a name in capitals", "schema: tftctl/v1\nname: Shop\nbucket: gs://shop\n" + run, fault.Invalid, "f:2:7: name: ", "lower-case"},
 		{"a bucket with a folder", "schema: tftctl/v1\nname: shop\nbucket: gs://b/c\n" + run, fault.Invalid, "f:3:9: bucket ", "gs://NAME"},
 		{"no bucket", "schema: tftctl/v1\nname: shop\n" + run, fault.Invalid, `f: bucket "" is not of the form`, "gs://NAME"},
+		{"a bucket too short", "schema: tftctl/v1\nname: shop\nbucket: gs://ab\n" + run, fault.Invalid, `f:3:9: bucket "gs://ab" is no name that Cloud Storage takes`, "3 to 63"},
 		{"no region", head + run + "region: nowhere", fault.Invalid, `f:6:9: region "nowhere"`, "us-central1"},
 		{"no endpoint", head + run + "endpoint: nowhere", fault.Invalid, `f:6:11: endpoint: endpoint "nowhere" is neither`, "`tftctl local env`"},
 		{"a scheme to come", head + run + "model: { versions: { scheme: semver } }", fault.Invalid, `f:6:30: model.versions.scheme "semver" is not built yet`, "number"},
@@ -369,6 +370,21 @@ func TestEndpoints(t *testing.T) {
 	} {
 		if err := CheckEndpoint(name); (err == nil) != ok {
 			t.Errorf("CheckEndpoint(%q) = %v", name, err)
+		}
+	}
+}
+
+func TestBucketNames(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("a", 63)
+	for name, ok := range map[string]bool{
+		"abc": true, "a-b_c.d": true, "0ab": true, long: true, long + ".b": true, "my-project-models": true,
+		"": false, "ab": false, long + "a": false, "Shop": false, "a b": false, "-ab": false, "ab-": false, "_ab": false, "ab.": false, ".ab": false,
+		"a..b": false, "127.0.0.1": false, "goog-models": false, "my-google-models": false, "schön": false,
+		strings.Repeat(long+".", 3) + long: false,
+	} {
+		if got := isBucketName(name); got != ok {
+			t.Errorf("isBucketName(%q) = %v", name, got)
 		}
 	}
 }

@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -98,6 +101,36 @@ func TestPlainErrorIsInternal(t *testing.T) {
 	_, stderr, _ = failing(t, fault.Wrap(fault.Denied, errors.New("at the bottom"), "on top"), "-v")
 	if !strings.Contains(stderr, "beneath: at the bottom") {
 		t.Errorf("-v does not show what lies beneath: %q", stderr)
+	}
+}
+
+// row is one of the documented table: a code and its name.
+var row = regexp.MustCompile("(?m)^\\| (\\d+) \\| `(\\w+)` \\|")
+
+func TestDocumentedExitCodesAreThese(t *testing.T) {
+	t.Parallel()
+	type exit struct{ code, name string }
+	want := map[exit]bool{
+		{"0", "OK"}: true, {strconv.Itoa(exitChanges), "ChangesPresent"}: true,
+		{strconv.Itoa(signalled{syscall.SIGTERM}.exitCode()), "Interrupted"}: true,
+	}
+	for _, e := range exitCodes {
+		want[exit{strconv.Itoa(e.code), e.name}] = true
+	}
+	content, err := os.ReadFile("../../../docs/exit-codes.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[exit]bool{}
+	for _, m := range row.FindAllStringSubmatch(string(content), -1) {
+		e := exit{m[1], m[2]}
+		if got[e] {
+			t.Errorf("%v stands twice in docs/exit-codes.md", e)
+		}
+		got[e] = true
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("docs/exit-codes.md has %v\nwant %v", got, want)
 	}
 }
 
