@@ -70,12 +70,18 @@ func runDeploy(ctx context.Context, app *App, flags rolloutFlags, args []string,
 
 // carryOut asks, runs plan and shows what came of it.
 func (p *Project) carryOut(ctx context.Context, plan deploy.Plan, approved bool) error {
+	report, err := p.execute(ctx, plan, approved)
+	return p.app.showReport(report, err)
+}
+
+// execute asks and runs plan.
+func (p *Project) execute(ctx context.Context, plan deploy.Plan, approved bool) (deploy.Report, error) {
 	if plan.Empty() {
-		return p.app.Show(reportResult{deploy.Report{Plan: plan, Status: "nothing to do"}})
+		return deploy.Report{Plan: plan, Status: "nothing to do"}, nil
 	}
 	if !p.app.dryRun && !approved {
 		if err := p.app.confirm(planResult{plan}, fmt.Sprintf("Carry this out in project %s at %s?", p.place.Project, placeName(p.place))); err != nil {
-			return err
+			return deploy.Report{}, err
 		}
 	}
 	var gate deploy.Gate
@@ -83,18 +89,22 @@ func (p *Project) carryOut(ctx context.Context, plan deploy.Plan, approved bool)
 		if stage.Smoke != "" && gate == nil && !p.app.dryRun {
 			var err error
 			if gate, err = p.smoke(ctx, plan, stage.Smoke); err != nil {
-				return err
+				return deploy.Report{}, err
 			}
 		}
 	}
-	report, err := p.Runner(gate).Run(ctx, plan)
-	if err != nil && report.Txn == "" { // it never began: there is nothing to report
+	return p.Runner(gate).Run(ctx, plan)
+}
+
+// showReport shows how far a run came, and returns err, why it came no further.
+func (a *App) showReport(report deploy.Report, err error) error {
+	switch {
+	case err == nil:
+		return a.Show(reportResult{report})
+	case report.Txn == "": // it never began: there is nothing to report
 		return err
 	}
-	if err != nil {
-		return p.app.ShowFailed(reportResult{report}, err)
-	}
-	return p.app.Show(reportResult{report})
+	return a.ShowFailed(reportResult{report}, err)
 }
 
 // planFrom returns the plan in the file at path, if the world is still as it saw it.

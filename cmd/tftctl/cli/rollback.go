@@ -32,20 +32,24 @@ func runRollback(ctx context.Context, app *App, to, reason string) error {
 		return err
 	}
 	p.urgent = true
-	plan, lacking, err := p.wayBack(ctx, to, reason)
+	plan, short, err := p.wayBack(ctx, to, reason)
 	if err != nil {
 		return err
 	}
-	if err := p.carryOut(ctx, plan, true); err != nil || len(lacking) == 0 {
-		return err
+	report, err := p.execute(ctx, plan, true)
+	switch {
+	case err == nil && short != nil && app.dryRun:
+		app.Say("warning: %v", short)
+	case err == nil:
+		err = short
 	}
-	return fault.Newf(fault.Mixed, "%s is not ready at %s: traffic there stays as it is", plan.Serving, strings.Join(lacking, " and ")).
-		WithHint("`tftctl deploy --model %s@%d` makes it ready there", p.config.Model.Name, deploy.VersionOf(plan.Serving))
+	return app.showReport(report, err)
 }
 
-// wayBack looks at the world and returns the plan that goes back, with the
-// targets at which the release is not ready: a rollback never deploys.
-func (p *Project) wayBack(ctx context.Context, to, reason string) (plan deploy.Plan, lacking []string, err error) {
+// wayBack looks at the world and returns the plan that goes back. Where the
+// release is not ready at some target, which a rollback never deploys, short
+// says that the plan falls short.
+func (p *Project) wayBack(ctx context.Context, to, reason string) (plan deploy.Plan, short, err error) {
 	now, err := p.Observe(ctx)
 	if err != nil {
 		return plan, nil, err
@@ -71,8 +75,12 @@ func (p *Project) wayBack(ctx context.Context, to, reason string) (plan deploy.P
 		return plan, nil, err
 	}
 	goal.Reason = reason
+	if len(lacking) > 0 {
+		short = fault.Newf(fault.Mixed, "%s is not ready at %s: traffic there stays as it is", goal.Serving, strings.Join(lacking, " and ")).
+			WithHint("`tftctl deploy --model %s@%d` makes it ready there", p.config.Model.Name, deploy.VersionOf(goal.Serving))
+	}
 	plan, err = deploy.NewPlan(now, goal)
-	return plan, lacking, err
+	return plan, short, err
 }
 
 // lastGood is --to where nothing else is said.
