@@ -3,6 +3,7 @@ package repotest
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os/exec"
 	"path/filepath"
@@ -34,6 +35,9 @@ var packages = sync.OnceValues(func() ([]pkg, error) {
 	cmd := exec.Command("go", "list", "-json=ImportPath,Dir,Doc,Name,Standard,GoFiles,CgoFiles,Imports,TestImports,XTestImports", "./...")
 	cmd.Dir = root
 	out, err := cmd.Output()
+	if exit := new(exec.ExitError); errors.As(err, &exit) {
+		return nil, fmt.Errorf("%w: %s", err, exit.Stderr)
+	}
 	if err != nil {
 		return nil, err
 	}
