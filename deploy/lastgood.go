@@ -38,13 +38,16 @@ func After(e journal.Entry) Snapshot {
 // LastGood returns the transaction that a rollback goes back to: the newest of
 // entries, oldest first, after which one release had all traffic and had passed
 // its gates. Where that release has everything now, it is the one to leave,
-// and an earlier one is looked for; while traffic is shared, or a rollout has
-// stopped halfway, it is the one to go back to.
+// and an earlier one is looked for; while traffic is shared, or a run has
+// stopped halfway, even before it moved any, it is the one to go back to.
 //
 // A release that a rollback left is not good any more, unless it was deployed
 // again since.
 func LastGood(entries []journal.Entry, now Snapshot) (journal.Entry, error) {
-	left := map[string]bool{now.Alone(): true}
+	left := map[string]bool{}
+	if len(entries) > 0 && settled(entries[len(entries)-1]) {
+		left[now.Alone()] = true
+	}
 	for _, e := range slices.Backward(entries) {
 		if e.Status == journal.Done {
 			if nothingServes(After(e)) {
@@ -60,6 +63,18 @@ func LastGood(entries []journal.Entry, now Snapshot) (journal.Entry, error) {
 	}
 	return journal.Entry{}, fault.Newf(fault.NotFound, "there is no earlier release that passed its gates").
 		WithHint("`tftctl history` shows what was; `tftctl traffic set` moves traffic by hand")
+}
+
+// settled reports whether e came to an end that it meant: what serves is what
+// somebody wanted, or nothing was changed.
+func settled(e journal.Entry) bool {
+	switch e.Status {
+	case journal.Done, journal.RolledBack:
+		return true
+	case journal.Failed:
+		return len(e.Steps) == 0
+	}
+	return false
 }
 
 // GoodCalled returns the newest of entries after which the release called name,

@@ -79,15 +79,9 @@ func (j *Journal) Begin(ctx context.Context, e Entry) (*Txn, error) {
 	}
 	next := 1
 	if len(names) > 0 {
-		last, generation, err := j.read(ctx, names[len(names)-1])
+		last, err := j.settle(ctx, names[len(names)-1])
 		if err != nil {
 			return nil, err
-		}
-		if last.Status == Running {
-			t := &Txn{journal: j, entry: last, generation: generation}
-			if err := t.End(ctx, Interrupted, nil); err != nil {
-				return nil, err
-			}
 		}
 		if _, err := fmt.Sscanf(last.ID, "%d", &next); err != nil {
 			return nil, fault.Newf(fault.Corrupt, "the journal has an entry called %q", last.ID)
@@ -97,6 +91,26 @@ func (j *Journal) Begin(ctx context.Context, e Entry) (*Txn, error) {
 	e.Schema, e.ID, e.Status, e.Started, e.Steps = Schema, fmt.Sprintf("%06d", next), Running, time.Now().UTC(), []Step{}
 	t := &Txn{journal: j, entry: e}
 	return t, t.write(ctx)
+}
+
+// Settle marks the newest transaction as interrupted if it still runs: whoever
+// holds the lock knows that it does not.
+func (j *Journal) Settle(ctx context.Context) error {
+	names, err := j.store.List(ctx, j.prefix)
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	_, err = j.settle(ctx, names[len(names)-1])
+	return err
+}
+
+func (j *Journal) settle(ctx context.Context, name string) (Entry, error) {
+	e, generation, err := j.read(ctx, name)
+	if err != nil || e.Status != Running {
+		return e, err
+	}
+	t := &Txn{journal: j, entry: e, generation: generation}
+	return e, t.End(ctx, Interrupted, nil)
 }
 
 // readers is how many entries are read at a time: a store far away answers each

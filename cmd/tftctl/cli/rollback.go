@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -37,6 +38,9 @@ func runRollback(ctx context.Context, app *App, to, reason string) error {
 		return err
 	}
 	report, err := p.execute(ctx, plan, true)
+	if err == nil && plan.Empty() && !app.dryRun {
+		err = p.settle(ctx)
+	}
 	switch {
 	case err == nil && short != nil && app.dryRun:
 		app.Say("warning: %v", short)
@@ -44,6 +48,20 @@ func runRollback(ctx context.Context, app *App, to, reason string) error {
 		err = short
 	}
 	return app.showReport(report, err)
+}
+
+// settle ends what a killed run has left: its lock and its open journal entry.
+// Where nothing has to be moved back, that is all there is to roll back.
+func (p *Project) settle(ctx context.Context) error {
+	state, _, err := p.lock.Look(ctx)
+	if err != nil || state.Holder == "" {
+		return err
+	}
+	held, ctx, err := p.lock.Seizing().Acquire(ctx, deploy.RollbackVerb)
+	if err != nil {
+		return err
+	}
+	return errors.Join(p.journal.Settle(ctx), held.Release())
 }
 
 // wayBack looks at the world and returns the plan that goes back. Where the
