@@ -23,9 +23,6 @@ type Engine struct {
 
 var _ Runner = Engine{}
 
-// closing bounds what is still written after a run was cancelled.
-const closing = 5 * time.Second
-
 // undoing bounds how long undone steps are waited for.
 const undoing = 5 * time.Minute
 
@@ -34,7 +31,7 @@ const undoing = 5 * time.Minute
 // Mixed if that did not work out. A cancelled ctx stops it where it is, with
 // the journal closed: it is Interrupted.
 func (e Engine) Run(ctx context.Context, p Plan) (Report, error) {
-	r := run{Engine: e, plan: p, targets: map[string]Target{}}
+	r := run{Engine: e, plan: p, targets: map[string]Target{}, touched: map[string]bool{}}
 	if r.Tell == nil {
 		r.Tell = func(Event) {}
 	}
@@ -64,7 +61,8 @@ type run struct {
 	plan     Plan
 	targets  map[string]Target
 	txn      *journal.Txn
-	done     []Step // that hold and were not true before
+	done     []Step          // that hold and were not true before
+	touched  map[string]bool // targets at which this run has started something
 	warnings []string
 }
 
@@ -167,8 +165,11 @@ func (r *run) step(ctx context.Context, s Step) (changed bool, err error) {
 		return false, fmt.Errorf("look at %s: %w", s.Target, err)
 	}
 	if done, err := s.Expect(facts[s.Fact]); done || err != nil {
-		return done, err // a fact that another step of this run made true is ours to undo
+		// One call may make several facts true. Where this run has called
+		// nothing, somebody else made it true, and undoing it is not ours.
+		return done && r.touched[s.Target], err
 	}
+	r.touched[s.Target] = true
 	operation, err := t.Start(ctx, s)
 	if err != nil {
 		// The answer may be lost while the change is made: undo must look at it.
@@ -224,13 +225,13 @@ func (r *run) back(ctx context.Context, cause error) (status string, err error) 
 
 // close writes the end of the run into the journal, also after ctx has ended.
 func (r *run) close(ctx context.Context, status string) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closing)
-	defer cancel()
 	after := map[string]map[string]string{}
 	if status == journal.Done || status == journal.Held {
-		snap, err := Observe(ctx, r.Targets...)
-		if err != nil {
-			return fmt.Errorf("look at what came of it: %w", err)
+		looking, cancel := context.WithTimeout(ctx, callPatience)
+		defer cancel()
+		snap, err := Observe(looking, r.Targets...)
+		if err != nil { // what is done must not stay unsaid: each step was confirmed when it was made
+			snap = r.plan.after()
 		}
 		for t, facts := range snap {
 			after[t] = facts

@@ -147,9 +147,11 @@ func TestAStalePlanChangesNothing(t *testing.T) {
 	w.vertex.facts["model "+two.ID] = "ready"
 	w.vertex.facts["release "+two.ID] = "ready"
 	_, err := w.engine.Run(t.Context(), plan)
-	// What others had made ready counts as this run's: it is undone with it.
-	if k := fault.KindOf(err); k != fault.RolledBack && k != fault.Stale {
-		t.Fatalf("%v, want RolledBack or Stale", err)
+	if fault.KindOf(err) != fault.Stale || fault.HintOf(err) == "" {
+		t.Fatalf("%v (hint %q), want Stale with a hint", err, fault.HintOf(err))
+	}
+	if got := w.run.facts["release "+two.ID]; got != "ready" {
+		t.Error("what somebody else had made ready was undone")
 	}
 	if got := w.run.facts["split"]; got != "somebody-else=100" {
 		t.Errorf("the split of somebody else became %s", got)
@@ -348,6 +350,27 @@ func TestARehearsalChangesNothing(t *testing.T) {
 	}
 	if names, _ := w.store.List(t.Context(), ""); len(names) != 0 {
 		t.Errorf("it wrote %v", names)
+	}
+}
+
+// A success is written down even where nobody can look at it any more.
+func TestASuccessThatCannotBeLookedAtIsStillASuccess(t *testing.T) {
+	t.Parallel()
+	w := newWorld(serving())
+	two := release(2)
+	plan := w.plan(t, deploy.Goal{Verb: deploy.DeployVerb, Release: &two, Percents: []int{100}})
+	w.aliases.blind = func() error {
+		if w.vertex.facts["split"] == two.ID+"=100" {
+			return fault.Newf(fault.Denied, "the aliases cannot be read")
+		}
+		return nil
+	}
+	if report, err := w.engine.Run(t.Context(), plan); err != nil || report.Status != journal.Done {
+		t.Fatalf("status %s, %v", report.Status, err)
+	}
+	e := w.entries(t)[0]
+	if id := deploy.After(e).Alone(); e.Status != journal.Done || id != two.ID {
+		t.Errorf("the journal says %s, and that %q serves", e.Status, id)
 	}
 }
 

@@ -12,7 +12,8 @@ import (
 
 // place is a Target in memory. It keeps the contract, and can be told to fail.
 type place struct {
-	name string
+	name  string
+	blind func() error // of Look
 
 	mu     sync.Mutex
 	facts  deploy.Facts
@@ -35,6 +36,11 @@ func (p *place) Name() string { return p.name }
 func (p *place) Look(ctx context.Context) (deploy.Facts, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
+	}
+	if p.blind != nil {
+		if err := p.blind(); err != nil {
+			return nil, err
+		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
